@@ -1,0 +1,1 @@
+# Two commands: `make up` starts examples/discovery, `make test` proves everything.

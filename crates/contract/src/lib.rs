@@ -1,0 +1,1 @@
+//! What generator, runtime and fleet must agree on, as data. Pure.

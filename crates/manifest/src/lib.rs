@@ -1,0 +1,1 @@
+//! The language: text in, a `Manifest` with spans, and a `Plan` resolved for one environment. Pure.

@@ -1,0 +1,1 @@
+//! The binary: one file per command; the only crate that prints.

@@ -1,0 +1,1 @@
+//! Forwards HTTP: one connection in, one out.

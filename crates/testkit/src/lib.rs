@@ -1,0 +1,1 @@
+//! Real processes, ports and files for tests. A dev-dependency only.

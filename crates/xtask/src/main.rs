@@ -1,0 +1,2 @@
+//! Tidy, code generation, benchmarks.
+fn main() {}
