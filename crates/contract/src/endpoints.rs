@@ -1,0 +1,186 @@
+//! Table: the endpoints that `plimsoll run` answers by itself.
+//!
+//! One row per endpoint, with every path that means it, so that the admin listener, the ingress, the
+//! probes in charts and the reference page cannot disagree. Bodies are in [`crate::bodies`].
+//! It deliberately does not route: [`find`] is a look-up.
+//!
+//! Invariant: a path means one endpoint.
+
+/// One endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The path to use.
+    pub path: &'static str,
+    /// Other paths that mean the same, for charts written for other tools.
+    pub aliases: &'static [&'static str],
+    /// Method; a `GET` endpoint answers `HEAD` too.
+    pub method: Method,
+    /// Where it is answered.
+    pub listeners: Listeners,
+    /// Status codes it can answer, with the meaning of each.
+    pub statuses: &'static [(u16, &'static str)],
+    /// Type of the body, as named in [`crate::bodies`], or words for it.
+    pub body: &'static str,
+    /// What the answer means, in a sentence without a full stop.
+    pub meaning: &'static str,
+}
+
+/// Method of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`, and `HEAD`.
+    Get,
+    /// `POST`.
+    Post,
+}
+
+impl Method {
+    /// The method as it is written in a request.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
+}
+
+/// Where an endpoint is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listeners {
+    /// On the admin listeners and on the ingress, in front of the application's own path.
+    AdminAndIngress,
+    /// Only on the admin listeners (TCP and Unix socket).
+    Admin,
+}
+
+impl Listeners {
+    /// The listeners in words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AdminAndIngress => "admin, ingress",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// `Cache-Control` of every answer in this table.
+pub const CACHE_CONTROL: &str = "no-store";
+
+/// Whether the process can still do its work.
+pub const LIVE: Endpoint = Endpoint {
+    path: "/live",
+    aliases: &["/livez", "/health/live"],
+    method: Method::Get,
+    listeners: Listeners::AdminAndIngress,
+    statuses: &[(200, "alive"), (503, "dead; `reason` says why")],
+    body: "Live",
+    meaning: "the application's process exists and its heartbeat, if it has one, is fresh; never looks \
+              at a dependency; stays 200 during a drain, until the application is gone",
+};
+
+/// Whether traffic may come.
+pub const READY: Endpoint = Endpoint {
+    path: "/ready",
+    aliases: &["/readyz", "/health/ready"],
+    method: Method::Get,
+    listeners: Listeners::AdminAndIngress,
+    statuses: &[(200, "ready"), (503, "unready; `reasons` says why")],
+    body: "Ready",
+    meaning: "the application has started, every hard dependency that gates readiness is up, and no stop \
+              has begun; answered from the last verdicts, so that it costs microseconds",
+};
+
+/// Whether the application has started.
+pub const STARTED: Endpoint = Endpoint {
+    path: "/started",
+    aliases: &["/startupz", "/health/started"],
+    method: Method::Get,
+    listeners: Listeners::Admin,
+    statuses: &[(200, "started"), (503, "starting; `reasons` says what is waited for")],
+    body: "Started",
+    meaning: "the application has started; once 200, always 200",
+};
+
+/// Every check, with details.
+pub const HEALTH: Endpoint = Endpoint {
+    path: "/health",
+    aliases: &["/health/detailed"],
+    method: Method::Get,
+    listeners: Listeners::AdminAndIngress,
+    statuses: &[(200, "`pass` or `warn`"), (503, "`fail`")],
+    body: "Health",
+    meaning: "every check with its verdict, age and last output, as `application/health+json`",
+};
+
+/// Every metric.
+pub const METRICS: Endpoint = Endpoint {
+    path: "/metrics",
+    aliases: &[],
+    method: Method::Get,
+    listeners: Listeners::Admin,
+    statuses: &[(200, "the exposition")],
+    body: "Prometheus text 0.0.4, or OpenMetrics 1.0 when accepted",
+    meaning: "the metrics of this reference, and the application's own when they are merged",
+};
+
+/// A sign of life from a worker.
+pub const HEARTBEAT: Endpoint = Endpoint {
+    path: "/v1/heartbeat",
+    aliases: &[],
+    method: Method::Post,
+    listeners: Listeners::Admin,
+    statuses: &[(204, "noted"), (404, "no heartbeat probe is configured")],
+    body: "empty",
+    meaning: "the worker is alive now; what a `heartbeat` probe without a file waits for",
+};
+
+/// Every endpoint, in the order of the reference page.
+pub const ALL: &[&Endpoint] = &[&LIVE, &READY, &STARTED, &HEALTH, &METRICS, &HEARTBEAT];
+
+impl Endpoint {
+    /// The path and its aliases.
+    pub fn paths(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.path).chain(self.aliases.iter().copied())
+    }
+}
+
+/// The endpoint that a path means, whatever the method; `None` when the path is not ours.
+pub fn find(path: &str) -> Option<&'static Endpoint> {
+    ALL.iter().copied().find(|endpoint| endpoint.paths().any(|own| own == path))
+}
+
+/// The endpoint that the ingress answers in front of the application; `None` leaves it the path.
+pub fn find_on_ingress(path: &str) -> Option<&'static Endpoint> {
+    find(path).filter(|endpoint| endpoint.listeners == Listeners::AdminAndIngress)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_path_means_one_endpoint() {
+        let mut seen = BTreeSet::new();
+        for path in ALL.iter().flat_map(|endpoint| endpoint.paths()) {
+            assert!(seen.insert(path), "`{path}` is listed twice");
+            assert!(path.starts_with('/') && !path.ends_with('/'), "`{path}`");
+        }
+    }
+
+    #[test]
+    fn every_alias_finds_its_endpoint() {
+        assert_eq!(find("/readyz"), Some(&READY));
+        assert_eq!(find("/health/detailed"), Some(&HEALTH));
+        assert_eq!(find("/Ready"), None);
+        assert_eq!(find("/ready/"), None);
+    }
+
+    #[test]
+    fn metrics_and_the_heartbeat_are_not_for_the_outside() {
+        assert_eq!(find_on_ingress("/metrics"), None);
+        assert_eq!(find_on_ingress("/v1/heartbeat"), None);
+        assert_eq!(find_on_ingress("/ready"), Some(&READY));
+    }
+}

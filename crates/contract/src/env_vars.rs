@@ -1,0 +1,314 @@
+//! Table: the environment variables of `plimsoll run`, and those that it gives its child.
+//!
+//! Every flag of `run` has a variable, so that an image, a chart or a unit needs no flags. A flag
+//! beats the variable, the variable beats the default. It deliberately parses nothing:
+//! `runtime` does, and its errors name the variable.
+//!
+//! Invariant: the variable of the flag `--a-b` is `PLIMSOLL_A_B`.
+
+/// One variable that `plimsoll run` reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Var {
+    /// Name of the variable.
+    pub name: &'static str,
+    /// The flag that says the same, with its two dashes.
+    pub flag: &'static str,
+    /// What holds when neither is given; words in parentheses, or the value.
+    pub default: &'static str,
+    /// What a value looks like.
+    pub form: &'static str,
+    /// What it decides, without a full stop.
+    pub meaning: &'static str,
+}
+
+/// Name of the service in logs, metrics and `/health`.
+pub const SERVICE: Var = Var {
+    name: "PLIMSOLL_SERVICE",
+    flag: "--service",
+    default: "(the command's file name)",
+    form: "NAME",
+    meaning: "name of the service in logs, metrics and `/health`",
+};
+/// Name of the environment.
+pub const ENV: Var = Var {
+    name: "PLIMSOLL_ENV",
+    flag: "--env",
+    default: "(absent)",
+    form: "NAME",
+    meaning: "name of the environment in logs",
+};
+/// Release of the application.
+pub const RELEASE: Var = Var {
+    name: "PLIMSOLL_RELEASE",
+    flag: "--release",
+    default: "(absent)",
+    form: "TEXT",
+    meaning: "release of the application: `version` in logs, `releaseId` in `/health`",
+};
+/// Name of this replica.
+pub const INSTANCE: Var = Var {
+    name: "PLIMSOLL_INSTANCE",
+    flag: "--instance",
+    default: "(host name and process id)",
+    form: "NAME",
+    meaning: "name of this one process among the service's replicas",
+};
+/// Address of the admin listener.
+pub const LISTEN: Var = Var {
+    name: "PLIMSOLL_LISTEN",
+    flag: "--listen",
+    default: "127.0.0.1:9460",
+    form: "ADDR:PORT or off",
+    meaning: "where the admin endpoints listen; `off` when a socket is enough",
+};
+/// Unix socket of the admin listener.
+pub const SOCK: Var = Var {
+    name: "PLIMSOLL_SOCK",
+    flag: "--sock",
+    default: "(none)",
+    form: "PATH",
+    meaning: "Unix socket on which the admin endpoints are answered too; at most 107 bytes",
+};
+/// Where state is kept.
+pub const STATE: Var = Var {
+    name: "PLIMSOLL_STATE",
+    flag: "--state",
+    default: "(none: nothing is kept)",
+    form: "DIR",
+    meaning: "directory for what outlives the process: the last stop and why it ended",
+};
+/// The service's port.
+pub const INGRESS: Var = Var {
+    name: "PLIMSOLL_INGRESS",
+    flag: "--ingress",
+    default: "(none: the application keeps its port)",
+    form: "ADDR:PORT",
+    meaning: "where the service listens; the application gets a `PORT` of its own behind it",
+};
+/// The application's own port.
+pub const APP_PORT: Var = Var {
+    name: "PLIMSOLL_APP_PORT",
+    flag: "--app-port",
+    default: "(a free one)",
+    form: "PORT",
+    meaning: "port on loopback that the application listens on, when it cannot read `PORT`",
+};
+/// Who answers the health paths on the ingress.
+pub const APP_HEALTH: Var = Var {
+    name: "PLIMSOLL_APP_HEALTH",
+    flag: "--app-health",
+    default: "off",
+    form: "on or off",
+    meaning: "`on` leaves `/live`, `/ready` and `/health` on the ingress to the application",
+};
+/// The application's own metrics.
+pub const APP_METRICS: Var = Var {
+    name: "PLIMSOLL_APP_METRICS",
+    flag: "--app-metrics",
+    default: "(none)",
+    form: "URL or /path",
+    meaning: "metrics of the application that `/metrics` merges; a path is asked on its own port",
+};
+/// Routes with series of their own.
+pub const ROUTES: Var = Var {
+    name: "PLIMSOLL_ROUTES",
+    flag: "--routes",
+    default: "(none: every request counts as `other`)",
+    form: "/path,/path/{id}",
+    meaning: "routes that request metrics tell apart",
+};
+/// One log line per request.
+pub const ACCESS_LOG: Var = Var {
+    name: "PLIMSOLL_ACCESS_LOG",
+    flag: "--access-log",
+    default: "on",
+    form: "on or off",
+    meaning: "whether the ingress writes a line for each request",
+};
+/// Dependencies to probe.
+pub const PROBES: Var = Var {
+    name: "PLIMSOLL_PROBES",
+    flag: "--probes",
+    default: "{}",
+    form: "JSON",
+    meaning: "dependencies to probe: an object from name to `{\"tcp\": \"host:port\"}`, `{\"http\": url}`, \
+              `{\"exec\": [..]}` or `{\"heartbeat\": {..}}`, with `severity`, `gate`, `interval_ms`, \
+              `timeout_ms`, `fall` and `rise`",
+};
+/// How long the start may take.
+pub const START_TIMEOUT: Var = Var {
+    name: "PLIMSOLL_START_TIMEOUT",
+    flag: "--start-timeout",
+    default: "120s",
+    form: "DURATION",
+    meaning: "how long the dependencies that gate the start are waited for",
+};
+/// How long to keep serving after a stop signal.
+pub const DRAIN: Var = Var {
+    name: "PLIMSOLL_DRAIN",
+    flag: "--drain",
+    default: "0s (5s on Kubernetes)",
+    form: "DURATION",
+    meaning: "how long the service keeps serving, unready, after a stop signal, until nobody sends more",
+};
+/// How long the application has to stop.
+pub const STOP_GRACE: Var = Var {
+    name: "PLIMSOLL_STOP_GRACE",
+    flag: "--stop-grace",
+    default: "20s",
+    form: "DURATION",
+    meaning: "how long the application has, from the stop signal it gets, until SIGKILL",
+};
+/// How long the whole stop may take.
+pub const STOP_BUDGET: Var = Var {
+    name: "PLIMSOLL_STOP_BUDGET",
+    flag: "--stop-budget",
+    default: "(the sum of the phases)",
+    form: "DURATION",
+    meaning: "how long the whole stop may take; shorter phases make room: flush, drain, then grace",
+};
+/// The signal that stops the application.
+pub const STOP_SIGNAL: Var = Var {
+    name: "PLIMSOLL_STOP_SIGNAL",
+    flag: "--stop-signal",
+    default: "TERM",
+    form: "NAME or NUMBER",
+    meaning: "signal that asks the application to stop",
+};
+/// Who gets signals.
+pub const SIGNAL_SCOPE: Var = Var {
+    name: "PLIMSOLL_SIGNAL_SCOPE",
+    flag: "--signal-scope",
+    default: "main",
+    form: "main, group or tree",
+    meaning: "who gets forwarded signals: the main process, its group or all descendants",
+};
+/// Exit codes that mean success.
+pub const SUCCESS_EXIT_CODES: Var = Var {
+    name: "PLIMSOLL_SUCCESS_EXIT_CODES",
+    flag: "--success-exit-codes",
+    default: "0",
+    form: "N,N",
+    meaning: "exit codes of the application that become 0 (a JVM ends a clean stop with 143)",
+};
+/// Form of the logs.
+pub const LOGS: Var = Var {
+    name: "PLIMSOLL_LOGS",
+    flag: "--logs",
+    default: "json",
+    form: "json, raw or off",
+    meaning: "`json` wraps and enriches every line, `raw` passes bytes through, `off` writes nothing",
+};
+
+/// Every variable that `plimsoll run` reads, in the order of the reference page.
+pub const ALL: &[&Var] = &[
+    &SERVICE,
+    &ENV,
+    &RELEASE,
+    &INSTANCE,
+    &LISTEN,
+    &SOCK,
+    &STATE,
+    &INGRESS,
+    &APP_PORT,
+    &APP_HEALTH,
+    &APP_METRICS,
+    &ROUTES,
+    &ACCESS_LOG,
+    &PROBES,
+    &START_TIMEOUT,
+    &DRAIN,
+    &STOP_GRACE,
+    &STOP_BUDGET,
+    &STOP_SIGNAL,
+    &SIGNAL_SCOPE,
+    &SUCCESS_EXIT_CODES,
+    &LOGS,
+];
+
+/// One variable that the application gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildVar {
+    /// Name of the variable.
+    pub name: &'static str,
+    /// When it is set.
+    pub when: &'static str,
+    /// What it holds, without a full stop.
+    pub meaning: &'static str,
+}
+
+/// The port to listen on.
+pub const CHILD_PORT: ChildVar = ChildVar {
+    name: "PORT",
+    when: "with an ingress",
+    meaning: "port that the application must listen on, on loopback",
+};
+/// The address to listen on.
+pub const CHILD_HOST: ChildVar = ChildVar {
+    name: "HOST",
+    when: "with an ingress, unless set",
+    meaning: "address that the application should listen on: `127.0.0.1`",
+};
+/// The admin socket.
+pub const CHILD_SOCK: ChildVar = ChildVar {
+    name: "PLIMSOLL_SOCK",
+    when: "with an admin socket",
+    meaning: "Unix socket of the admin endpoints, for `POST /v1/heartbeat`",
+};
+/// The name of this replica.
+pub const CHILD_INSTANCE: ChildVar = ChildVar {
+    name: "PLIMSOLL_INSTANCE",
+    when: "always",
+    meaning: "name of this one process among the service's replicas",
+};
+/// The service's name, for telemetry libraries.
+pub const CHILD_OTEL_SERVICE_NAME: ChildVar = ChildVar {
+    name: "OTEL_SERVICE_NAME",
+    when: "unless set",
+    meaning: "name of the service, for OpenTelemetry libraries",
+};
+/// The resource's attributes, for telemetry libraries.
+pub const CHILD_OTEL_RESOURCE_ATTRIBUTES: ChildVar = ChildVar {
+    name: "OTEL_RESOURCE_ATTRIBUTES",
+    when: "unless set",
+    meaning: "instance, release and environment, for OpenTelemetry libraries",
+};
+
+/// Every variable that the application gets; it inherits all others unchanged.
+pub const CHILD: &[&ChildVar] = &[
+    &CHILD_PORT,
+    &CHILD_HOST,
+    &CHILD_SOCK,
+    &CHILD_INSTANCE,
+    &CHILD_OTEL_SERVICE_NAME,
+    &CHILD_OTEL_RESOURCE_ATTRIBUTES,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_variable_is_named_after_its_flag() {
+        for var in ALL {
+            let flag = var.flag.strip_prefix("--").unwrap();
+            assert_eq!(var.name, format!("PLIMSOLL_{}", flag.to_uppercase().replace('-', "_")));
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: BTreeSet<_> = ALL.iter().map(|var| var.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        let names: BTreeSet<_> = CHILD.iter().map(|var| var.name).collect();
+        assert_eq!(names.len(), CHILD.len());
+    }
+
+    #[test]
+    fn meanings_have_no_full_stop() {
+        assert!(ALL.iter().all(|var| !var.meaning.ends_with('.') && !var.default.is_empty()));
+        assert!(CHILD.iter().all(|var| !var.meaning.ends_with('.')));
+    }
+}
