@@ -84,8 +84,11 @@ pub const RUN: &[ExitCode] =
     &[START_GATE, INTERNAL, STATE, PROVIDER, SECRET, CONFIG, GUARD, NOT_EXECUTABLE, NOT_FOUND];
 
 /// The exit code for a child that a signal ended; 255 if the number is out of range.
-pub const fn of_signal(signal: i32) -> u8 {
-    if signal > 0 && signal < 128 { SIGNAL_BASE + signal.unsigned_abs() as u8 } else { u8::MAX }
+pub fn of_signal(signal: i32) -> u8 {
+    match u8::try_from(signal) {
+        Ok(number @ 1..SIGNAL_BASE) => SIGNAL_BASE + number,
+        Ok(_) | Err(_) => u8::MAX,
+    }
 }
 
 #[cfg(test)]
