@@ -1,1 +1,414 @@
-//! To be written.
+//! The one state that every part of the engine reads: phase, app, verdicts, heartbeat.
+//!
+//! Writers call [`Board::update`]; readers take an immutable [`Snapshot`] and ask the pure
+//! functions [`live`], [`started`] and [`ready`]. Nothing here does I/O or knows HTTP; bodies and
+//! status codes are made in `admin::body`.
+//!
+//! Invariant: an answer depends on one snapshot and one moment only, so no dependency, however
+//! slow, can delay it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contract::bodies::{Severity, Status};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+/// A verdict older than this many probe intervals no longer counts as a success.
+pub const STALE_AFTER_INTERVALS: u32 = 3;
+
+/// One reading of both clocks: the wall for people, the monotonic one for ages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// What is shown.
+    pub wall: Timestamp,
+    /// What is subtracted.
+    pub mono: Instant,
+}
+
+impl Moment {
+    /// Reads both clocks.
+    #[must_use]
+    pub fn now() -> Self {
+        Self { wall: Timestamp::now(), mono: Instant::now() }
+    }
+
+    /// The time since `earlier`; zero if it lies ahead.
+    #[must_use]
+    pub fn since(&self, earlier: Moment) -> Duration {
+        self.mono.saturating_duration_since(earlier.mono)
+    }
+}
+
+impl std::ops::Add<Duration> for Moment {
+    type Output = Moment;
+
+    fn add(self, by: Duration) -> Moment {
+        Moment { wall: self.wall.checked_add(by).unwrap_or(Timestamp::MAX), mono: self.mono + by }
+    }
+}
+
+/// Where the process is in its life, in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// The engine is up and listening; nothing else has happened.
+    #[default]
+    Init,
+    /// Secrets and config are being fetched.
+    Resolving,
+    /// Waiting for the dependencies that gate the start.
+    Gating,
+    /// The app was spawned, or waits to be spawned again after a crash; it does not serve yet.
+    Starting,
+    /// The app is up. Ready or not is the verdict of [`ready`], never a phase.
+    Started,
+    /// No new work, requests in flight go on.
+    Draining,
+    /// The app was told to stop.
+    Stopping,
+    /// Descendants that outlived the app are being ended.
+    Sweeping,
+    /// Log pipes and telemetry are being emptied.
+    Flushing,
+    /// Waiting for a last scrape.
+    Lingering,
+    /// Nothing is left but to exit.
+    Exiting,
+}
+
+impl Phase {
+    /// The word in bodies and log lines.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Init => "init",
+            Phase::Resolving => "resolving",
+            Phase::Gating => "gating",
+            Phase::Starting => "starting",
+            Phase::Started => "started",
+            Phase::Draining => "draining",
+            Phase::Stopping => "stopping",
+            Phase::Sweeping => "sweeping",
+            Phase::Flushing => "flushing",
+            Phase::Lingering => "lingering",
+            Phase::Exiting => "exiting",
+        }
+    }
+}
+
+/// Who this process is, for every body, log line and metric.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The service's name.
+    pub service: String,
+    /// The environment, such as `production`; empty when not told.
+    pub env: String,
+    /// The service's version or release; empty when not told.
+    pub version: String,
+    /// This copy of the service, unique among its replicas.
+    pub instance: String,
+}
+
+/// The app under us.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct App {
+    /// Its process id while it runs.
+    pub pid: Option<u32>,
+    /// When it was spawned.
+    pub since: Option<Moment>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// How it last ended, in words: `exit 1`, `signal KILL`.
+    pub last_exit: Option<String>,
+}
+
+/// Which decisions wait for a probe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gates {
+    /// The app is not spawned before it passes.
+    pub start: bool,
+    /// `/ready` says no while it fails (hard ones only).
+    pub ready: bool,
+    /// `/live` says no while it fails; heartbeats only, never a dependency.
+    pub live: bool,
+}
+
+/// What is measured: a number and its unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observed {
+    /// The number.
+    pub value: f64,
+    /// Its unit, `ms` or `s`.
+    pub unit: &'static str,
+}
+
+/// The cached state of one probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// `tcp`, `http`, `exec` or `heartbeat`.
+    pub kind: &'static str,
+    /// What its failure means for the service.
+    pub severity: Severity,
+    /// What waits for it.
+    pub gates: Gates,
+    /// The time between two probes; a verdict is stale after [`STALE_AFTER_INTERVALS`] of them.
+    pub interval: Duration,
+    /// The status when it was last probed, `Fail` before that; readers ask [`Verdict::status_at`].
+    pub status: Status,
+    /// The duration of the last probe, or the age of the heartbeat.
+    pub observed: Option<Observed>,
+    /// When the last result came in; before the first, when probing began.
+    pub checked: Moment,
+    /// When it last succeeded.
+    pub last_success: Option<Timestamp>,
+    /// Failures since then.
+    pub consecutive_failures: u32,
+    /// What the last failure said, without credentials.
+    pub output: Option<String>,
+}
+
+impl Verdict {
+    /// The status as of `now`: the cached one, or `Fail` once it is stale.
+    #[must_use]
+    pub fn status_at(&self, now: Moment) -> Status {
+        if self.is_stale(now) { Status::Fail } else { self.status }
+    }
+
+    /// Whether no result came for [`STALE_AFTER_INTERVALS`] intervals.
+    #[must_use]
+    pub fn is_stale(&self, now: Moment) -> bool {
+        now.since(self.checked) > self.interval * STALE_AFTER_INTERVALS
+    }
+}
+
+/// Everything known at one moment. Cloned on write, shared on read.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Who we are.
+    pub identity: Identity,
+    /// Where in its life the process is.
+    pub phase: Phase,
+    /// Since when.
+    pub phase_since: Moment,
+    /// The app.
+    pub app: App,
+    /// The app has come up once; a crash later does not unset it.
+    pub has_started: bool,
+    /// A stop has begun or a drain was asked for; stays set until the process ends.
+    pub draining: bool,
+    /// Since when `/ready` gives the answer that it gives.
+    pub ready_since: Moment,
+    /// How often the guard had to start the engine again.
+    pub engine_restarts: u32,
+    /// When a worker last said over the socket that it is alive.
+    pub heartbeat: Option<Moment>,
+    /// Probes by name.
+    pub verdicts: BTreeMap<String, Verdict>,
+}
+
+/// A change of the answer of `/ready`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadyChange {
+    /// From no to yes.
+    BecameReady,
+    /// From yes to no, and why.
+    BecameUnready(Vec<Reason>),
+}
+
+/// The shared state. Cheap to read from anywhere; see the module's invariant.
+#[derive(Debug)]
+pub struct Board {
+    state: watch::Sender<Arc<Snapshot>>,
+}
+
+impl Board {
+    /// A board in [`Phase::Init`] without probes.
+    #[must_use]
+    pub fn new(identity: Identity, now: Moment) -> Arc<Self> {
+        let snapshot = Snapshot {
+            identity,
+            phase: Phase::Init,
+            phase_since: now,
+            app: App::default(),
+            has_started: false,
+            draining: false,
+            ready_since: now,
+            engine_restarts: 0,
+            heartbeat: None,
+            verdicts: BTreeMap::new(),
+        };
+        Arc::new(Self { state: watch::Sender::new(Arc::new(snapshot)) })
+    }
+
+    /// The state as it is.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.state.borrow().clone()
+    }
+
+    /// Wakes at each update. Only updates: a verdict that grows stale wakes nobody.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.state.subscribe()
+    }
+
+    /// Changes the state, and says whether that turned `/ready` over.
+    pub fn update(&self, now: Moment, change: impl FnOnce(&mut Snapshot)) -> Option<ReadyChange> {
+        let mut turned = None;
+        self.state.send_modify(|shared| {
+            let was = ready(shared, now).is_empty();
+            let snapshot = Arc::make_mut(shared);
+            change(snapshot);
+            let reasons = ready(snapshot, now);
+            turned = match (was, reasons.is_empty()) {
+                (false, true) => Some(ReadyChange::BecameReady),
+                (true, false) => Some(ReadyChange::BecameUnready(reasons)),
+                _ => None,
+            };
+            if turned.is_some() {
+                snapshot.ready_since = now;
+            }
+        });
+        turned
+    }
+
+    /// Enters a phase. Any phase from [`Phase::Draining`] on is a drain.
+    pub fn set_phase(&self, phase: Phase, now: Moment) -> Option<ReadyChange> {
+        self.update(now, |snapshot| {
+            if snapshot.phase != phase {
+                snapshot.phase = phase;
+                snapshot.phase_since = now;
+                snapshot.has_started |= phase == Phase::Started;
+                snapshot.draining |= phase >= Phase::Draining;
+            }
+        })
+    }
+
+    /// The app runs as `pid`. A second spawn counts as a restart.
+    pub fn app_spawned(&self, pid: u32, now: Moment) -> Option<ReadyChange> {
+        self.update(now, |snapshot| {
+            if snapshot.app.since.is_some() {
+                snapshot.app.restarts += 1;
+            }
+            snapshot.app.pid = Some(pid);
+            snapshot.app.since = Some(now);
+        })
+    }
+
+    /// The app is gone; `how` in words, such as `exit 1`.
+    pub fn app_exited(&self, how: &str, now: Moment) -> Option<ReadyChange> {
+        self.update(now, |snapshot| {
+            snapshot.app.pid = None;
+            snapshot.app.last_exit = Some(how.to_owned());
+        })
+    }
+
+    /// Someone asked for a drain: unready from now on.
+    pub fn drain(&self, now: Moment) -> Option<ReadyChange> {
+        self.update(now, |snapshot| snapshot.draining = true)
+    }
+
+    /// A worker said that it is alive.
+    pub fn heartbeat(&self, now: Moment) {
+        self.update(now, |snapshot| snapshot.heartbeat = Some(now));
+    }
+
+    /// A probe has a new verdict.
+    pub fn record(&self, name: &str, verdict: Verdict, now: Moment) -> Option<ReadyChange> {
+        self.update(now, |snapshot| match snapshot.verdicts.get_mut(name) {
+            Some(known) => *known = verdict,
+            None => drop(snapshot.verdicts.insert(name.to_owned(), verdict)),
+        })
+    }
+}
+
+/// Why an answer is no. Displayed as the words in `reasons`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The process is not there yet, or on its way out: the phase's word.
+    Phase(Phase),
+    /// The app is not running.
+    AppExited,
+    /// A drain was asked for.
+    Draining,
+    /// A probe does not pass.
+    Dependency(String),
+    /// A heartbeat is missing.
+    HeartbeatStale(String),
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reason::Phase(phase) => f.write_str(phase.word()),
+            Reason::AppExited => f.write_str("app_exited"),
+            Reason::Draining => f.write_str("draining"),
+            Reason::Dependency(name) => write!(f, "dependency:{name}"),
+            Reason::HeartbeatStale(name) => write!(f, "heartbeat_stale:{name}"),
+        }
+    }
+}
+
+/// Whether the process should go on living: no reason is a yes. Never asks a dependency.
+///
+/// Before the app's first spawn and while it waits to be started again it is alive, or an
+/// orchestrator would kill what is only waiting; during a stop, until the app is gone.
+#[must_use]
+pub fn live(snapshot: &Snapshot, now: Moment) -> Option<Reason> {
+    let app_is_owed = snapshot.phase >= Phase::Started;
+    if app_is_owed && snapshot.app.pid.is_none() {
+        return Some(Reason::AppExited);
+    }
+    snapshot
+        .verdicts
+        .iter()
+        .find(|(_, verdict)| {
+            let status = verdict.status_at(now);
+            verdict.gates.live && app_is_owed && status == Status::Fail
+        })
+        .map(|(name, _)| Reason::HeartbeatStale(name.clone()))
+}
+
+/// Whether the app has come up once, and if not, what is waited for: what a startup probe asks.
+#[must_use]
+pub fn started(snapshot: &Snapshot, now: Moment) -> Vec<Reason> {
+    if snapshot.has_started {
+        return Vec::new();
+    }
+    let mut reasons = vec![Reason::Phase(snapshot.phase)];
+    if snapshot.phase == Phase::Gating {
+        reasons.extend(start_gates(snapshot, now));
+    }
+    reasons
+}
+
+/// Whether to send requests here: no reasons is a yes.
+#[must_use]
+pub fn ready(snapshot: &Snapshot, now: Moment) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    match snapshot.phase {
+        Phase::Started if snapshot.app.pid.is_none() => reasons.push(Reason::AppExited),
+        Phase::Started | Phase::Draining => {}
+        phase => reasons.push(Reason::Phase(phase)),
+    }
+    if snapshot.draining {
+        reasons.push(Reason::Draining);
+    }
+    let failing = snapshot.verdicts.iter().filter(|(_, verdict)| {
+        let is_asked = verdict.gates.ready && verdict.severity == Severity::Hard;
+        is_asked && verdict.status_at(now) == Status::Fail
+    });
+    reasons.extend(failing.map(|(name, _)| Reason::Dependency(name.clone())));
+    reasons
+}
+
+/// The probes that still keep the app from being spawned.
+#[must_use]
+pub fn start_gates(snapshot: &Snapshot, now: Moment) -> Vec<Reason> {
+    let closed = snapshot
+        .verdicts
+        .iter()
+        .filter(|(_, verdict)| verdict.gates.start && verdict.status_at(now) == Status::Fail);
+    closed.map(|(name, _)| Reason::Dependency(name.clone())).collect()
+}
