@@ -1,12 +1,26 @@
 //! Runs one process well: guard, engine, lifecycle, ingress, probes, logs, admin endpoints.
+//!
+//! Two processes of ours stand around the user's. The [`guard`] has no runtime and no threads, and
+//! outlives everything; the [`engine`] does all that may fail. They talk through [`wire`].
+//! It deliberately knows nothing of other services, of releases and of the manifest's text.
+//!
+//! Invariant: the guard exits only after the application has, with the application's code.
 
-pub mod admin;
-pub mod board;
-pub mod engine;
-pub mod guard;
-pub mod ingress;
+pub mod settings;
+
 pub mod lifecycle;
+
+pub mod guard;
+pub mod wire;
+
+pub mod engine;
+
+pub mod board;
+pub mod ingress;
 pub mod logs;
 pub mod metrics;
 pub mod probe;
-pub mod settings;
+
+pub mod admin;
+
+pub mod error;

@@ -1,1 +1,494 @@
-//! To be written.
+//! Everything that `plimsoll run` must know, as types.
+//!
+//! The command line (`plimsoll`) builds one from flags and variables, the guard hands it to the
+//! engine over their socket. It deliberately reads no environment and parses no command line.
+//!
+//! Invariant: `Settings::new(command)` alone is valid; [`Settings::check`] holds before anything starts.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Where the admin endpoints listen when nothing else is said.
+pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9460);
+/// The longest duration that any phase may be given.
+pub const DURATION_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest path of a Unix socket, in bytes: its address has 108 with the closing zero.
+pub const SOCK_LIMIT_BYTES: usize = 107;
+
+/// Everything that `plimsoll run` must know about one process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Who this process is, in logs and on `/health`.
+    pub identity: Identity,
+    /// What runs.
+    pub workload: Workload,
+    /// Where the admin endpoints are answered.
+    pub admin: AdminSettings,
+    /// The service port, if we stand in front of the application.
+    pub ingress: Option<IngressSettings>,
+    /// How the application is reached and judged.
+    pub app: AppSettings,
+    /// Dependencies to probe, by name, as given in `PLIMSOLL_PROBES`.
+    pub probes: BTreeMap<String, serde_json::Value>,
+    /// How long the dependencies that gate the start are waited for.
+    pub start_timeout: Duration,
+    /// How the process is stopped.
+    pub stop: StopSettings,
+    /// Form of the log lines.
+    pub logs: LogMode,
+    /// Directory for what outlives the process.
+    pub state: Option<PathBuf>,
+}
+
+/// Who this process is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Name of the service.
+    pub service: String,
+    /// Name of the environment; absent from logs when not given.
+    pub environment: Option<String>,
+    /// Release of the application; absent from logs when not given.
+    pub version: Option<String>,
+    /// Name of this replica.
+    pub instance: String,
+}
+
+/// What runs: a process of the user's, or files that the engine serves itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Workload {
+    /// A program and its arguments.
+    Command {
+        /// Program, found through `PATH` unless it has a slash.
+        program: OsString,
+        /// Its arguments.
+        args: Vec<OsString>,
+    },
+    /// A built site; there is no application process.
+    Static {
+        /// The directory that is served.
+        directory: PathBuf,
+        /// Whether unknown paths answer with `index.html`.
+        spa: bool,
+    },
+}
+
+/// Where the admin endpoints are answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminSettings {
+    /// TCP address; `None` is `off`.
+    pub listen: Option<SocketAddr>,
+    /// Unix socket.
+    pub sock: Option<PathBuf>,
+}
+
+/// The service port and what is accepted on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngressSettings {
+    /// Where the service listens.
+    pub listen: SocketAddr,
+    /// Routes that request metrics tell apart, such as `/v1/items/{id}`.
+    pub routes: Vec<String>,
+    /// Whether every request writes a line.
+    pub access_log: bool,
+    /// Whether the application answers the health paths itself.
+    pub app_health: bool,
+}
+
+/// How the application is reached and judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppSettings {
+    /// Address that the application listens on, and its `HOST`.
+    pub host: IpAddr,
+    /// Port that the application listens on; with an ingress `None` means a free one.
+    pub port: Option<u16>,
+    /// Path that answers 2xx once the application has started; else its port is connected to.
+    pub ready_http: Option<String>,
+    /// URL, or path on the application's port, of metrics that `/metrics` merges.
+    pub metrics: Option<String>,
+    /// Who gets the signals that are passed on.
+    pub signal_scope: SignalScope,
+    /// Exit codes that count as success and become 0.
+    pub success_exit_codes: Vec<u8>,
+}
+
+/// The phases of a stop, each with its longest duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopSettings {
+    /// How long we keep serving, unready, so that load balancers learn of it.
+    pub drain: Duration,
+    /// How long requests in flight and then the application have, together, until SIGKILL.
+    pub grace: Duration,
+    /// How long what the application left behind has.
+    pub sweep: Duration,
+    /// How long the last log lines have.
+    pub flush: Duration,
+    /// The signal that asks the application to stop.
+    pub signal: StopSignal,
+}
+
+/// A signal that can be caught, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopSignal(i32);
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogMode {
+    /// One JSON object a line.
+    Json,
+    /// The application's bytes as they are.
+    Raw,
+    /// Nothing.
+    Off,
+}
+
+/// Who gets the signals that are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalScope {
+    /// The application's main process.
+    Main,
+    /// Its process group.
+    Group,
+    /// All its descendants.
+    Tree,
+}
+
+impl Settings {
+    /// What holds for `plimsoll run -- program args` and nothing else.
+    pub fn new(workload: Workload) -> Self {
+        let service = workload.name();
+        Self {
+            identity: Identity {
+                service,
+                environment: None,
+                version: None,
+                instance: default_instance(),
+            },
+            workload,
+            admin: AdminSettings { listen: Some(LISTEN_DEFAULT), sock: None },
+            ingress: None,
+            app: AppSettings {
+                host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                port: None,
+                ready_http: None,
+                metrics: None,
+                signal_scope: SignalScope::Main,
+                success_exit_codes: Vec::new(),
+            },
+            probes: BTreeMap::new(),
+            start_timeout: Duration::from_secs(120),
+            stop: StopSettings::default(),
+            logs: LogMode::Json,
+            state: None,
+        }
+    }
+
+    /// Finds what contradicts itself, before anything is bound or started.
+    ///
+    /// # Errors
+    /// Every problem, in the order of the fields.
+    pub fn check(&self) -> Result<(), Vec<Error>> {
+        let mut errors = Vec::new();
+        if let Workload::Static { directory, .. } = &self.workload {
+            if self.ingress.is_none() {
+                errors.push(Error::Settings {
+                    problem: format!("nothing says where to serve `{}`", directory.display()),
+                    help: "give the port with `--ingress 127.0.0.1:4173`",
+                });
+            }
+            if !directory.is_dir() {
+                errors.push(Error::Settings {
+                    problem: format!("`{}` is not a directory to serve", directory.display()),
+                    help: "build the site first, or give another directory with `--static`",
+                });
+            }
+        }
+        if let Some(sock) = &self.admin.sock {
+            errors.extend(check_sock(sock).err());
+        }
+        if let Some(path) = &self.app.ready_http {
+            if !path.starts_with('/') {
+                errors.push(Error::Settings {
+                    problem: format!(
+                        "the path of `--ready-http` does not start with `/`: `{path}`"
+                    ),
+                    help: "give the path alone, for example `--ready-http /healthz`",
+                });
+            }
+            if self.ingress.is_none() && self.app.port.is_none() {
+                errors.push(Error::Settings {
+                    problem: format!("nothing says on which port to ask `{path}`"),
+                    help: "give the application's port with `--app-port`",
+                });
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+impl Workload {
+    /// The name of a service that was not given one: the program's or the directory's.
+    fn name(&self) -> String {
+        let path = match self {
+            Self::Command { program, .. } => Path::new(program),
+            Self::Static { directory, .. } => directory,
+        };
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        name.filter(|name| !name.is_empty()).unwrap_or_else(|| "app".into())
+    }
+}
+
+impl StopSettings {
+    /// The phases that make room, in this order, when the whole stop must fit into `budget`.
+    #[must_use]
+    pub fn within(mut self, budget: Duration) -> Self {
+        let mut excess = self.total().saturating_sub(budget);
+        for phase in [&mut self.flush, &mut self.sweep, &mut self.drain, &mut self.grace] {
+            let cut = excess.min(*phase);
+            *phase -= cut;
+            excess -= cut;
+        }
+        self
+    }
+
+    /// The longest that a stop takes, from the signal to the exit.
+    pub fn total(&self) -> Duration {
+        self.drain + self.grace + self.sweep + self.flush
+    }
+
+    /// The drain that suits where we run: Kubernetes removes endpoints while a pod already stops.
+    pub fn drain_default(is_kubernetes: bool) -> Duration {
+        if is_kubernetes { Duration::from_secs(5) } else { Duration::ZERO }
+    }
+}
+
+impl Default for StopSettings {
+    fn default() -> Self {
+        Self {
+            drain: Duration::ZERO,
+            grace: Duration::from_secs(20),
+            sweep: Duration::from_secs(1),
+            flush: Duration::from_secs(2),
+            signal: StopSignal(Signal::SIGTERM as i32),
+        }
+    }
+}
+
+impl StopSignal {
+    /// The number of the signal.
+    pub fn number(self) -> i32 {
+        self.0
+    }
+}
+
+impl FromStr for StopSignal {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let named = || {
+            let name = text.to_ascii_uppercase();
+            let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
+            Signal::from_str(&name).ok()
+        };
+        let signal = match text.parse::<i32>() {
+            Ok(number) => Signal::try_from(number).ok(),
+            Err(_) => named(),
+        };
+        signal
+            .filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP))
+            .map(|signal| Self(signal as i32))
+            .ok_or_else(|| Error::Signal { text: text.into() })
+    }
+}
+
+impl fmt::Display for StopSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Signal::try_from(self.0) {
+            Ok(signal) => f.write_str(signal.as_str()),
+            Err(_) => write!(f, "signal {}", self.0),
+        }
+    }
+}
+
+impl FromStr for LogMode {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "json" => Ok(Self::Json),
+            "raw" => Ok(Self::Raw),
+            "off" => Ok(Self::Off),
+            _ => Err(Error::Word {
+                what: "form of logs",
+                text: text.into(),
+                accepted: "`json`, `raw`, `off`",
+            }),
+        }
+    }
+}
+
+impl FromStr for SignalScope {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "main" => Ok(Self::Main),
+            "group" => Ok(Self::Group),
+            "tree" => Ok(Self::Tree),
+            _ => Err(Error::Word {
+                what: "scope of signals",
+                text: text.into(),
+                accepted: "`main`, `group`, `tree`",
+            }),
+        }
+    }
+}
+
+/// Reads `500ms`, `20s`, `2m`, `1h` or `0`.
+///
+/// # Errors
+/// When the text has no number or no unit, or is beyond [`DURATION_LIMIT`].
+pub fn parse_duration(text: &str) -> Result<Duration, Error> {
+    let wrong = || Error::Duration { text: text.into() };
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let unit_ms = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "" if number == 0 => 1,
+        _ => return Err(wrong()),
+    };
+    number
+        .checked_mul(unit_ms)
+        .map(Duration::from_millis)
+        .filter(|duration| *duration <= DURATION_LIMIT)
+        .ok_or_else(|| Error::DurationTooLong {
+            text: text.into(),
+            limit_s: DURATION_LIMIT.as_secs(),
+        })
+}
+
+/// Reads `ADDRESS:PORT`; without an address (`:8080`) every interface is meant.
+///
+/// # Errors
+/// When the port is missing or the address is not one. Names are not resolved: a listener on a name
+/// that moves would be a surprise; `localhost` alone is understood.
+pub fn parse_address(text: &str) -> Result<SocketAddr, Error> {
+    let numeric = match text.split_once(':') {
+        Some(("", port)) => format!("0.0.0.0:{port}"),
+        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
+        _ => text.to_owned(),
+    };
+    numeric.parse().map_err(|_| Error::Address { text: text.into() })
+}
+
+/// Reads `ADDRESS:PORT`, or `off` for none.
+///
+/// # Errors
+/// As [`parse_address`].
+pub fn parse_listen(text: &str) -> Result<Option<SocketAddr>, Error> {
+    if text == "off" { Ok(None) } else { parse_address(text).map(Some) }
+}
+
+fn check_sock(path: &Path) -> Result<(), Error> {
+    let length = path.as_os_str().len();
+    if length <= SOCK_LIMIT_BYTES {
+        return Ok(());
+    }
+    Err(Error::SockTooLong { path: path.into(), length, limit: SOCK_LIMIT_BYTES })
+}
+
+/// Host name and process id: unique on a network whose hosts have names.
+fn default_instance() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok());
+    let host = host.filter(|host| !host.is_empty()).unwrap_or_else(|| "localhost".into());
+    format!("{host}-{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sleep() -> Settings {
+        Settings::new(Workload::Command { program: "/bin/sleep".into(), args: vec!["1".into()] })
+    }
+
+    #[test]
+    fn a_command_alone_is_enough() {
+        let settings = sleep();
+        assert!(settings.check().is_ok());
+        assert_eq!(settings.identity.service, "sleep");
+        assert_eq!(settings.admin.listen, Some(LISTEN_DEFAULT));
+    }
+
+    #[test]
+    fn settings_survive_the_way_to_the_engine() {
+        let text = serde_json::to_string(&sleep()).unwrap();
+        assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), sleep());
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse_duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(parse_duration("2m").unwrap(), Duration::from_secs(120));
+        assert_eq!(parse_duration("0").unwrap(), Duration::ZERO);
+        for text in
+            ["20", "", "s", "-1s", "1.5s", "20 s", "99999999999999999999s", "25h", "1d", "1é"]
+        {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_need_a_port() {
+        assert_eq!(parse_address(":8080").unwrap().to_string(), "0.0.0.0:8080");
+        assert_eq!(parse_address("localhost:1").unwrap().to_string(), "127.0.0.1:1");
+        assert_eq!(parse_address("[::1]:80").unwrap().to_string(), "[::1]:80");
+        assert_eq!(parse_listen("off").unwrap(), None);
+        for text in ["", "8080", "127.0.0.1", "host:80", "127.0.0.1:70000", "::1:80:"] {
+            assert!(parse_address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stop_signal_has_a_name_or_a_number() {
+        for text in ["TERM", "SIGTERM", "term", "15"] {
+            assert_eq!(text.parse::<StopSignal>().unwrap().number(), 15);
+        }
+        for text in ["KILL", "9", "SIGSTOP", "0", "99", "NO"] {
+            assert!(text.parse::<StopSignal>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_small_budget_takes_from_flush_first_and_from_grace_last() {
+        let stop = StopSettings { drain: Duration::from_secs(5), ..StopSettings::default() };
+        let stop = stop.within(Duration::from_secs(22));
+        assert_eq!((stop.flush, stop.sweep), (Duration::ZERO, Duration::ZERO));
+        assert_eq!((stop.drain, stop.grace), (Duration::from_secs(2), Duration::from_secs(20)));
+        assert_eq!(stop.within(Duration::from_secs(1)).total(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let mut settings =
+            Settings::new(Workload::Static { directory: "/nowhere/at/all".into(), spa: false });
+        settings.admin.sock = Some("x".repeat(SOCK_LIMIT_BYTES + 1).into());
+        assert_eq!(settings.check().unwrap_err().len(), 3);
+    }
+}
