@@ -1,2 +1,7 @@
-//! The `plimsoll` binary.
-fn main() {}
+//! The `plimsoll` binary: everything.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    plimsoll::main()
+}
