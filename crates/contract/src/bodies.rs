@@ -1,8 +1,8 @@
 //! The JSON bodies of the admin endpoints, as types that one side writes and the other reads.
 //!
-//! They follow `application/health+json` where it speaks (`/health`), and stay as small where it does
-//! not (`/live`, `/ready`, `/started`). Texts inside (`output`) are already redacted by whoever
-//! fills them in; times are RFC 3339 in UTC, because a person reads them.
+//! They follow `application/health+json` where it speaks (`/health`), and stay as small where it
+//! does not (`/live`, `/ready`, `/started`). Texts inside (`output`) are already redacted by
+//! whoever fills them in; times are RFC 3339 in UTC, because a person reads them.
 //!
 //! Invariant: a reader of an older version accepts the body of a newer one (unknown keys are
 //! ignored), and an absent value has no key.

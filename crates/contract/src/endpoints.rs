@@ -1,8 +1,8 @@
 //! Table: the endpoints that `plimsoll run` answers by itself.
 //!
-//! One row per endpoint, with every path that means it, so that the admin listener, the ingress, the
-//! probes in charts and the reference page cannot disagree. Bodies are in [`crate::bodies`].
-//! It deliberately does not route: [`find`] is a look-up.
+//! One row per endpoint, with every path that means it, so that the admin listener, the ingress,
+//! the probes in charts and the reference page cannot disagree. Bodies are in [`crate::bodies`]. It
+//! deliberately does not route: [`find`] is a look-up.
 //!
 //! Invariant: a path means one endpoint.
 

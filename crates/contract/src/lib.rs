@@ -1,8 +1,8 @@
 //! What generator, runtime and fleet must agree on, as data in one place.
 //!
 //! Endpoints and their bodies, every metric, log field, environment variable and exit code of
-//! `plimsoll run`. The runtime registers and answers from these tables, the blueprint writes probes,
-//! alerts and dashboards from them, `docs/reference/` is rendered from them.
+//! `plimsoll run`. The runtime registers and answers from these tables, the blueprint writes
+//! probes, alerts and dashboards from them, `docs/reference/` is rendered from them.
 //!
 //! Pure: data and functions of their arguments. It deliberately does not say how anything is
 //! measured, served or stored.

@@ -1,9 +1,9 @@
 //! Table: the fields of a log line that `plimsoll run` writes.
 //!
-//! Every line is one JSON object. A line of the application that is an object keeps its bytes and its
-//! order, and only what is missing is added; any other line becomes `msg`. The aliases are what
-//! other loggers call the same thing: a line with an alias is not missing the field. It deliberately
-//! says nothing about parsing or redaction.
+//! Every line is one JSON object. A line of the application that is an object keeps its bytes and
+//! its order, and only what is missing is added; any other line becomes `msg`. The aliases are what
+//! other loggers call the same thing: a line with an alias is not missing the field. It
+//! deliberately says nothing about parsing or redaction.
 //!
 //! Invariant: a name, or an alias, means one field.
 

@@ -1,12 +1,13 @@
 //! Table: every metric that Plimsoll emits.
 //!
-//! One constant per metric, so that the code that records it names it, and [`ALL`] in the order of the
-//! reference page. Names that users have built dashboards on are kept verbatim, also where they break
-//! the naming rule (`readiness_last_success_timestamp` has an alias with its unit). It deliberately
-//! holds no values and registers nothing.
+//! One constant per metric, so that the code that records it names it, and [`ALL`] in the order of
+//! the reference page. Names that users have built dashboards on are kept verbatim, also where they
+//! break the naming rule (`readiness_last_success_timestamp` has an alias with its unit). It
+//! deliberately holds no values and registers nothing.
 //!
-//! Invariant: the number of series is bounded by construction. A label has a closed set of values, or
-//! a limit above which its emitter folds the rest into [`OTHER`]; no label ever holds a request path.
+//! Invariant: the number of series is bounded by construction. A label has a closed set of values,
+//! or a limit above which its emitter folds the rest into [`OTHER`]; no label ever holds a request
+//! path.
 
 /// What a metric is, to Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

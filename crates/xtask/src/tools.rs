@@ -1,0 +1,267 @@
+//! Table: the real programs that tests and benchmarks use, and where they come from.
+//!
+//! `cargo xtask tools` installs what is missing: Debian packages through apt when it may, crates
+//! into a cache outside the repository. Where it may not, it prints what to type. It deliberately
+//! replaces nothing that is already there, of whatever version.
+//!
+//! Invariant: running it twice does nothing the second time.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::Verdict;
+
+/// One program.
+struct Tool {
+    /// What must be found.
+    program: &'static str,
+    /// Directories outside of `PATH` where Debian keeps it.
+    also_in: &'static [&'static str],
+    source: Source,
+    /// What cannot be done without it.
+    need: Need,
+    /// What for.
+    used_by: &'static str,
+}
+
+/// What a program is needed for; each includes those above it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Need {
+    /// `make up`.
+    Up,
+    /// `make test` and CI.
+    Test,
+    /// `make bench`.
+    Bench,
+}
+
+/// Where a program comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    /// A Debian package.
+    Debian(&'static str),
+    /// A crate, at this version.
+    Crate(&'static str, &'static str),
+}
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        program: "cargo-deny",
+        also_in: &[],
+        source: Source::Crate("cargo-deny", "0.18.9"),
+        need: Need::Test,
+        used_by: "ci: licences, sources, one version of everything",
+    },
+    Tool {
+        program: "initdb",
+        also_in: &["/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/17/bin"],
+        source: Source::Debian("postgresql"),
+        need: Need::Up,
+        used_by: "up: a local `postgres`",
+    },
+    Tool {
+        program: "redis-server",
+        also_in: &[],
+        source: Source::Debian("redis-server"),
+        need: Need::Up,
+        used_by: "up: a local `redis`",
+    },
+    Tool {
+        program: "tesseract",
+        also_in: &[],
+        source: Source::Debian("tesseract-ocr"),
+        need: Need::Up,
+        used_by: "examples/discovery: text of scans",
+    },
+    Tool {
+        program: "pdftoppm",
+        also_in: &[],
+        source: Source::Debian("poppler-utils"),
+        need: Need::Up,
+        used_by: "examples/discovery: pages of scanned PDFs",
+    },
+    Tool {
+        program: "chromium",
+        also_in: &[],
+        source: Source::Debian("chromium"),
+        need: Need::Test,
+        used_by: "tests: the page in a browser",
+    },
+    Tool {
+        program: "node",
+        also_in: &[],
+        source: Source::Debian("nodejs"),
+        need: Need::Test,
+        used_by: "tests: a Node server under `run`",
+    },
+    Tool {
+        program: "python3",
+        also_in: &[],
+        source: Source::Debian("python3"),
+        need: Need::Test,
+        used_by: "tests: a Python server under `run`",
+    },
+    Tool {
+        program: "curl",
+        also_in: &[],
+        source: Source::Debian("curl"),
+        need: Need::Test,
+        used_by: "tests: a client that is not ours",
+    },
+    Tool {
+        program: "nginx",
+        also_in: &["/usr/sbin"],
+        source: Source::Debian("nginx-light"),
+        need: Need::Bench,
+        used_by: "bench: the proxy to compare with",
+    },
+    Tool {
+        program: "wrk",
+        also_in: &[],
+        source: Source::Debian("wrk"),
+        need: Need::Bench,
+        used_by: "bench: load",
+    },
+    Tool {
+        program: "tini",
+        also_in: &[],
+        source: Source::Debian("tini"),
+        need: Need::Bench,
+        used_by: "bench: the init to compare with",
+    },
+    Tool {
+        program: "dumb-init",
+        also_in: &[],
+        source: Source::Debian("dumb-init"),
+        need: Need::Bench,
+        used_by: "bench: the init to compare with",
+    },
+];
+
+/// Installs what is missing, or with `check` only names it.
+pub(crate) fn command(need: Need, check: bool) -> Result<Verdict> {
+    let needed: Vec<_> = TOOLS.iter().filter(|tool| tool.need <= need).collect();
+    let missing: Vec<_> = needed.iter().copied().filter(|tool| tool.found().is_none()).collect();
+    if missing.is_empty() {
+        println!("tools: all {} are there", needed.len());
+        return Ok(Verdict::Yes);
+    }
+    for tool in &missing {
+        eprintln!("tools: `{}` is missing ({})", tool.program, tool.used_by);
+    }
+    let packages: Vec<_> = missing.iter().filter_map(|tool| tool.source.package()).collect();
+    if check {
+        eprintln!("    help: cargo xtask tools (as root), or by hand:");
+        print_commands(&packages, &missing);
+        return Ok(Verdict::No);
+    }
+    for (name, version) in missing.iter().filter_map(|tool| tool.source.crate_version()) {
+        install_crate(name, version)?;
+    }
+    if !packages.is_empty() {
+        if !(is_root() && find("apt-get", &[]).is_some()) {
+            eprintln!("tools: only root can install packages; by hand:");
+            print_commands(&packages, &[]);
+            return Ok(Verdict::No);
+        }
+        install_packages(&packages)?;
+    }
+    println!("tools: installed {} programs", missing.len());
+    Ok(Verdict::Yes)
+}
+
+impl Tool {
+    fn found(&self) -> Option<PathBuf> {
+        find(self.program, self.also_in)
+    }
+}
+
+impl Source {
+    fn package(self) -> Option<&'static str> {
+        match self {
+            Self::Debian(package) => Some(package),
+            Self::Crate(..) => None,
+        }
+    }
+
+    fn crate_version(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Debian(_) => None,
+            Self::Crate(name, version) => Some((name, version)),
+        }
+    }
+}
+
+/// Where a program is: on the `PATH`, in cargo's directory, or in one of these.
+pub(crate) fn find(program: &str, also_in: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([cargo_bin()])
+        .chain(also_in.iter().map(PathBuf::from))
+        .map(|directory| directory.join(program))
+        .find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn cargo_bin() -> PathBuf {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    home.unwrap_or_default().join("bin")
+}
+
+fn is_root() -> bool {
+    nix::unistd::Uid::effective().is_root()
+}
+
+fn print_commands(packages: &[&str], missing: &[&Tool]) {
+    if !packages.is_empty() {
+        println!("apt-get install --no-install-recommends {}", packages.join(" "));
+    }
+    for (name, version) in missing.iter().filter_map(|tool| tool.source.crate_version()) {
+        println!("cargo install --locked {name} --version {version}");
+    }
+}
+
+fn install_crate(name: &str, version: &str) -> Result<()> {
+    run(Command::new("cargo").args(["install", "--locked", name, "--version", version]))
+}
+
+fn install_packages(packages: &[&str]) -> Result<()> {
+    run(Command::new("apt-get").args(["update", "--quiet"]))?;
+    run(Command::new("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["install", "--quiet", "--yes", "--no-install-recommends"])
+        .args(packages))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    eprintln!("tools: {command:?}");
+    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
+    ensure!(status.success(), "{command:?} failed ({status})");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_outside_of_the_path() {
+        assert!(find("sh", &[]).is_some());
+        assert!(find("no-such-program-here", &["/usr/bin"]).is_none());
+    }
+
+    #[test]
+    fn no_program_is_listed_twice() {
+        let mut programs: Vec<_> = TOOLS.iter().map(|tool| tool.program).collect();
+        programs.sort_unstable();
+        programs.dedup();
+        assert_eq!(programs.len(), TOOLS.len());
+    }
+}
