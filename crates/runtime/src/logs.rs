@@ -1,1 +1,386 @@
-//! To be written.
+//! The log pipeline: the app's two pipes in, one JSON object per line out.
+//!
+//! ```text
+//! app's pipe --tee--> source --> split --> [join, redact: not yet] --> enrich --> one write --> consume
+//! own lines and access lines ---> sink (bounded) ----------------------------^
+//! ```
+//!
+//! One thread does all of it with blocking writes, so that a slow reader of our stdout blocks this
+//! thread and, through the full pipe, the app, but never the engine that answers HTTP. There is no
+//! queue between reading and writing; memory is two line windows and one batch.
+//!
+//! A byte leaves the app's pipe only after its line was written (`source`). An engine that is
+//! killed therefore loses no line: its successor finds the unwritten ones in the pipe, and may
+//! write the last batch twice. Own lines that were queued die with it.
+//!
+//! It deliberately does not parse what the app says beyond the fields of `contract::log_fields`.
+//!
+//! Invariant: the bytes of one line are never mixed with those of another, and the lines of one
+//! stream keep their order.
+
+mod enrich;
+mod escape;
+mod level;
+mod pump;
+mod sink;
+mod source;
+mod split;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::oneshot;
+
+pub use enrich::{Context, enrich};
+pub use level::Level;
+pub use sink::{Sink, Value};
+pub use split::{Piece, Splitter};
+
+use crate::board::Identity;
+
+/// What becomes of the app's lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Every line a JSON object on our stdout.
+    #[default]
+    Json,
+    /// Bytes unchanged, stdout to stdout and stderr to stderr; own lines go to stderr.
+    Raw,
+    /// Nothing is written; the app's pipes are still emptied.
+    Off,
+}
+
+/// Where a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    /// The app's stdout.
+    Stdout,
+    /// The app's stderr.
+    Stderr,
+    /// Us.
+    Plimsoll,
+}
+
+impl Stream {
+    /// Every stream, in the order of the label's values.
+    pub const ALL: [Stream; 3] = [Stream::Stdout, Stream::Stderr, Stream::Plimsoll];
+
+    /// The value of the field and label `stream`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+            Stream::Plimsoll => "plimsoll",
+        }
+    }
+}
+
+/// How to run the pipeline.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What becomes of the lines.
+    pub format: Format,
+    /// Who we are, for every line.
+    pub identity: Identity,
+    /// Longest line that is kept whole, bytes; `contract::log_fields::LINE_BYTES_MAX` by default.
+    pub line_bytes_max: usize,
+    /// An earlier engine may have died in the middle of a line: begin with a line end.
+    pub is_takeover: bool,
+}
+
+impl Settings {
+    /// The defaults for a first engine.
+    #[must_use]
+    pub fn new(format: Format, identity: Identity) -> Self {
+        let line_bytes_max = contract::log_fields::LINE_BYTES_MAX;
+        Self { format, identity, line_bytes_max, is_takeover: false }
+    }
+}
+
+/// The read ends of the app's pipes.
+#[derive(Debug)]
+pub struct Inputs {
+    /// From the app's stdout.
+    pub stdout: OwnedFd,
+    /// From the app's stderr.
+    pub stderr: OwnedFd,
+}
+
+/// Where lines go. Never made non-blocking, as others may share them.
+#[derive(Debug)]
+pub struct Outputs {
+    /// Our stdout.
+    pub stdout: OwnedFd,
+    /// Our stderr; written in [`Format::Raw`] only.
+    pub stderr: OwnedFd,
+}
+
+/// Counters of one stream.
+#[derive(Clone, Debug, Default)]
+pub struct StreamCounters {
+    /// Lines written.
+    pub lines: Counter,
+    /// Bytes read from the app, or formatted by us.
+    pub bytes: Counter,
+    /// Lines that nobody took: a full queue of own lines, or a closed output.
+    pub dropped: Counter,
+    /// Lines longer than the limit.
+    pub truncated: Counter,
+}
+
+/// Counters by stream, in the order of [`Stream::ALL`].
+#[derive(Clone, Debug, Default)]
+pub struct Counters(pub [StreamCounters; 3]);
+
+impl Counters {
+    /// The counters of a stream.
+    #[must_use]
+    pub fn of(&self, stream: Stream) -> &StreamCounters {
+        &self.0[stream as usize]
+    }
+}
+
+/// The running pipeline. Dropping it leaves the thread running: the app must never block.
+#[derive(Debug)]
+pub struct Pipeline {
+    sink: Sink,
+    done: oneshot::Receiver<()>,
+}
+
+/// Starts the pipeline's thread.
+///
+/// # Errors
+/// When the kernel refuses an epoll instance, an eventfd or a thread.
+pub fn start(
+    settings: &Settings,
+    inputs: Inputs,
+    outputs: Outputs,
+    counters: Counters,
+) -> io::Result<(Sink, Pipeline)> {
+    let (sink, queue) = sink::pair(settings, counters.of(Stream::Plimsoll).clone())?;
+    let (finished, done) = oneshot::channel();
+    let pump = pump::Pump::new(settings, inputs, outputs, counters, queue)?;
+    pump.spawn(finished)?;
+    Ok((sink.clone(), Pipeline { sink, done }))
+}
+
+impl Pipeline {
+    /// Writes what the pipes and the queue hold now, the last partial lines included, and ends.
+    /// To be called once the app and its descendants are gone; what comes later is not waited for.
+    ///
+    /// Returns false if that took longer than `limit`, because nobody reads our stdout or someone
+    /// goes on writing.
+    pub async fn finish(self, limit: Duration) -> bool {
+        self.sink.finish();
+        tokio::time::timeout(limit, self.done).await.is_ok_and(|ended| ended.is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{BufRead, BufReader, Read, Write};
+
+    use serde_json::Value as Json;
+
+    use super::*;
+
+    /// A pipeline with the far ends of its pipes.
+    struct Rig {
+        stdout: File,
+        stderr: File,
+        lines: BufReader<File>,
+        raw_stderr: File,
+        sink: Sink,
+        pipeline: Pipeline,
+        counters: Counters,
+    }
+
+    fn pipe() -> (OwnedFd, OwnedFd) {
+        nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe")
+    }
+
+    fn rig(change: impl FnOnce(&mut Settings)) -> Rig {
+        let identity = Identity { service: "api".into(), ..Identity::default() };
+        let mut settings = Settings::new(Format::Json, identity);
+        change(&mut settings);
+        let (stdout, app_stdout) = pipe();
+        let (stderr, app_stderr) = pipe();
+        let (reader, our_stdout) = pipe();
+        let (raw_stderr, our_stderr) = pipe();
+        let inputs = Inputs { stdout, stderr };
+        let outputs = Outputs { stdout: our_stdout, stderr: our_stderr };
+        let counters = Counters::default();
+        let (sink, pipeline) =
+            start(&settings, inputs, outputs, counters.clone()).expect("a pipeline");
+        Rig {
+            stdout: app_stdout.into(),
+            stderr: app_stderr.into(),
+            lines: BufReader::new(reader.into()),
+            raw_stderr: raw_stderr.into(),
+            sink,
+            pipeline,
+            counters,
+        }
+    }
+
+    impl Rig {
+        fn line(&mut self) -> Json {
+            let mut line = String::new();
+            self.lines.read_line(&mut line).expect("a line");
+            serde_json::from_str(&line).expect("one JSON object")
+        }
+    }
+
+    fn finish(pipeline: Pipeline, limit: Duration) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(pipeline.finish(limit))
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn each_line_of_each_stream_becomes_one_object() {
+        let mut rig = rig(|_| {});
+        rig.stdout.write_all(b"hello\n").expect("room");
+        let line = rig.line();
+        assert_eq!((&line["msg"], &line["stream"]), (&"hello".into(), &"stdout".into()));
+        rig.stderr.write_all(b"{\"msg\":\"x\"}\n").expect("room");
+        assert_eq!(rig.line()["stream"], "stderr");
+        rig.sink.event(Level::Info, "ready", &[]);
+        assert_eq!(rig.line()["stream"], "plimsoll");
+        assert!(finish(rig.pipeline, LONG));
+        assert_eq!(rig.counters.0.each_ref().map(|stream| stream.lines.get()), [1, 1, 1]);
+        assert_eq!(rig.counters.0[0].bytes.get(), 6);
+    }
+
+    #[test]
+    fn a_line_written_in_parts_is_one_line() {
+        let mut rig = rig(|_| {});
+        for part in ["one ", "line ", "in parts\nnext\n"] {
+            rig.stdout.write_all(part.as_bytes()).expect("room");
+            std::thread::yield_now();
+        }
+        assert_eq!(rig.line()["msg"], "one line in parts");
+        assert_eq!(rig.line()["msg"], "next");
+    }
+
+    #[test]
+    fn a_prompt_without_an_end_is_shown_after_a_while() {
+        let mut rig = rig(|_| {});
+        rig.stdout.write_all(b"password: ").expect("room");
+        assert_eq!(rig.line()["msg"], "password: ");
+        rig.stdout.write_all(b"\nthanks\n").expect("room");
+        assert_eq!(rig.line()["msg"], "thanks");
+    }
+
+    #[test]
+    fn finishing_writes_the_last_partial_line_of_a_pipe_that_stays_open() {
+        let mut rig = rig(|_| {});
+        rig.stdout.write_all(b"one\ntwo").expect("room");
+        assert!(finish(rig.pipeline, LONG));
+        let mut all = String::new();
+        rig.lines.read_to_string(&mut all).expect("read");
+        assert_eq!(all.lines().count(), 2, "{all}");
+        assert!(all.contains("\"msg\":\"two\""));
+    }
+
+    #[test]
+    fn an_overlong_line_is_passed_on_in_parts_and_counted_once() {
+        let mut rig = rig(|settings| settings.line_bytes_max = 1000);
+        let text = "x".repeat(2500);
+        rig.stdout.write_all(format!("{text}\nnext\n").as_bytes()).expect("room");
+        let parts = [rig.line(), rig.line(), rig.line()];
+        assert!(parts.iter().all(|part| part["truncated"] == true));
+        let joined: String = parts.iter().filter_map(|part| part["msg"].as_str()).collect();
+        assert_eq!(joined, text);
+        assert!(rig.line().get("truncated").is_none());
+        assert_eq!(rig.counters.0[0].truncated.get(), 1);
+    }
+
+    #[test]
+    fn a_reader_that_never_reads_blocks_the_app_and_nobody_else() {
+        let rig = rig(|_| {});
+        nix::fcntl::fcntl(
+            &rig.stdout,
+            nix::fcntl::FcntlArg::F_SETFL(
+                nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_WRONLY,
+            ),
+        )
+        .expect("non-blocking");
+        let line = [b'x'; 1023].iter().chain(b"\n").copied().collect::<Vec<u8>>();
+        let mut app = &rig.stdout;
+        let mut accepted = 0u32;
+        let mut refusals = 0;
+        // The app is refused for good once our stdout's pipe, one batch and its own pipe are full.
+        while refusals < 1000 {
+            match app.write(&line) {
+                Ok(_) => (accepted, refusals) = (accepted + 1, 0),
+                Err(_) => {
+                    refusals += 1;
+                    std::thread::yield_now();
+                }
+            }
+            assert!(accepted < 4096, "memory grows without a bound");
+        }
+        // Own lines are queued up to a limit, then dropped; the caller never waits.
+        for _ in 0..8192 {
+            rig.sink.event(
+                Level::Info,
+                "x",
+                &[("pad", Value::from("yyyyyyyyyyyyyyyyyyyyyyyyyyy"))],
+            );
+        }
+        assert!(rig.counters.of(Stream::Plimsoll).dropped.get() > 0);
+        assert!(!finish(rig.pipeline, Duration::from_millis(20)), "it cannot end");
+    }
+
+    #[test]
+    fn a_closed_reader_does_not_stop_the_app() {
+        let mut rig = rig(|_| {});
+        drop(rig.lines);
+        let line = [b'x'; 1023].iter().chain(b"\n").copied().collect::<Vec<u8>>();
+        for _ in 0..1024 {
+            rig.stdout.write_all(&line).expect("the pipe is emptied");
+        }
+        assert!(finish(rig.pipeline, LONG));
+        assert_eq!(rig.counters.0[0].dropped.get(), 1024);
+    }
+
+    #[test]
+    fn raw_bytes_pass_unchanged_to_their_own_stream() {
+        let mut rig = rig(|settings| settings.format = Format::Raw);
+        rig.stdout.write_all(b"\xff\0\r\npartial").expect("room");
+        rig.stderr.write_all(b"warn\n").expect("room");
+        assert!(finish(rig.pipeline, LONG));
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        rig.lines.read_to_end(&mut stdout).expect("read");
+        rig.raw_stderr.read_to_end(&mut stderr).expect("read");
+        assert_eq!(stdout, b"\xff\0\r\npartial");
+        assert_eq!(stderr, b"warn\n");
+    }
+
+    #[test]
+    fn off_writes_nothing_and_empties_the_pipe() {
+        let mut rig = rig(|settings| settings.format = Format::Off);
+        rig.stdout.write_all(&vec![b'x'; 1024 * 1024]).expect("the pipe is emptied");
+        rig.sink.event(Level::Info, "x", &[]);
+        assert!(finish(rig.pipeline, LONG));
+        let mut all = Vec::new();
+        rig.lines.read_to_end(&mut all).expect("read");
+        assert_eq!(all, b"");
+    }
+
+    #[test]
+    fn a_new_engine_begins_on_a_line_of_its_own() {
+        let mut rig = rig(|settings| settings.is_takeover = true);
+        rig.stdout.write_all(b"x\n").expect("room");
+        let mut first = String::new();
+        rig.lines.read_line(&mut first).expect("a line");
+        assert_eq!(first, "\n");
+        assert_eq!(rig.line()["msg"], "x");
+    }
+}

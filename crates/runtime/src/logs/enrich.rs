@@ -1,0 +1,470 @@
+//! Makes one JSON object of one line.
+//!
+//! A line that is an object keeps its bytes and its key order; only fields that it misses are added
+//! before its closing brace. Anything else, and an object that a strict reader would refuse
+//! (invalid, a key twice, half of a surrogate pair, too deep), becomes the text of `msg`. Values are never
+//! changed, so a level stays in the app's own words.
+//!
+//! Invariant: the output is exactly one valid JSON object without a line end.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use contract::log_fields::{self, Field, Presence};
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+
+use super::escape::{push_escaped, push_string};
+use super::{Level, Stream};
+use crate::board::Identity;
+
+/// Longest key of a field or alias, bytes; a longer key is none of ours.
+const KEY_BYTES_MAX: usize = 32;
+
+/// The fields that every line gets, in the order in which they are added.
+const ADDED: [Added; 8] = [
+    Added { field: &log_fields::TS, source: Source::Time },
+    Added { field: &log_fields::LEVEL, source: Source::Level },
+    Added { field: &log_fields::MSG, source: Source::Empty },
+    Added { field: &log_fields::SERVICE, source: Source::Fixed },
+    Added { field: &log_fields::ENV, source: Source::Fixed },
+    Added { field: &log_fields::VERSION, source: Source::Fixed },
+    Added { field: &log_fields::INSTANCE, source: Source::Fixed },
+    Added { field: &log_fields::STREAM, source: Source::Fixed },
+];
+
+struct Added {
+    field: &'static Field,
+    source: Source,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Time,
+    Level,
+    Empty,
+    Fixed,
+}
+
+/// What does not change from line to line of one stream.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// `,"service":"x"` and so on, by index in [`ADDED`]; empty for the others and for the unknown.
+    fixed: [Vec<u8>; 8],
+    /// All of `fixed` in a row and the closing brace.
+    tail: Vec<u8>,
+    /// Keys and aliases of [`ADDED`] by length, with the index.
+    keys: Vec<Vec<(&'static str, usize)>>,
+}
+
+impl Context {
+    /// The fields of a stream.
+    #[must_use]
+    pub fn new(identity: &Identity, stream: Stream) -> Self {
+        let mut fixed: [Vec<u8>; 8] = Default::default();
+        let mut keys = vec![Vec::new(); KEY_BYTES_MAX + 1];
+        for (index, added) in ADDED.iter().enumerate() {
+            let name = added.field.name;
+            for key in std::iter::once(name).chain(added.field.aliases.iter().copied()) {
+                keys[key.len()].push((key, index));
+            }
+            let value = match name {
+                "service" => &identity.service,
+                "env" => &identity.env,
+                "version" => &identity.version,
+                "instance" => &identity.instance,
+                "stream" => stream.word(),
+                _ => continue,
+            };
+            if added.field.presence == Presence::WhenKnown && value.is_empty() {
+                continue;
+            }
+            let fragment = &mut fixed[index];
+            fragment.push(b',');
+            push_string(fragment, name);
+            fragment.push(b':');
+            push_string(fragment, value);
+        }
+        let mut tail = fixed.concat();
+        tail.push(b'}');
+        Self { fixed, tail, keys }
+    }
+
+    /// What ends a line that has none of our fields yet: the fixed ones and the brace.
+    pub(super) fn tail(&self) -> &[u8] {
+        &self.tail
+    }
+
+    fn index_of(&self, key: &str) -> Option<usize> {
+        let same_length = self.keys.get(key.len())?;
+        same_length.iter().find(|(known, _)| *known == key).map(|(_, index)| *index)
+    }
+}
+
+/// Appends `line` as one JSON object; `ts` is when it was read. A part of an over-long line
+/// (`is_cut`) is always text. Returns true if bytes that are not UTF-8 had to be replaced.
+pub fn enrich(line: &[u8], is_cut: bool, ts: &str, context: &Context, out: &mut Vec<u8>) -> bool {
+    let text = String::from_utf8_lossy(line);
+    let object = if is_cut { None } else { as_object(&text, context) };
+    match object {
+        Some((object, present)) => splice(object, present, ts, context, out),
+        None => wrap(&text, is_cut, ts, context, out),
+    }
+    matches!(text, Cow::Owned(_))
+}
+
+fn wrap(text: &str, is_cut: bool, ts: &str, context: &Context, out: &mut Vec<u8>) {
+    let level = Level::guess(text.as_bytes());
+    open(out, ts, level);
+    push_escaped(out, text);
+    out.push(b'"');
+    if is_cut {
+        out.extend_from_slice(b",\"truncated\":true");
+    }
+    out.extend_from_slice(&context.tail);
+}
+
+/// Appends everything up to and including the quote that opens the value of `msg`.
+pub(super) fn open(out: &mut Vec<u8>, ts: &str, level: Level) {
+    out.extend_from_slice(b"{\"ts\":\"");
+    out.extend_from_slice(ts.as_bytes());
+    out.extend_from_slice(b"\",\"level\":\"");
+    out.extend_from_slice(level.word().as_bytes());
+    out.extend_from_slice(b"\",\"msg\":\"");
+}
+
+fn splice(object: &str, present: Present, ts: &str, context: &Context, out: &mut Vec<u8>) {
+    let body = object.strip_suffix('}').unwrap_or(object);
+    out.extend_from_slice(body.as_bytes());
+    let start = out.len();
+    for (index, added) in ADDED.iter().enumerate() {
+        if present.fields & (1 << index) != 0 {
+            continue;
+        }
+        match added.source {
+            Source::Time => {
+                out.extend_from_slice(b",\"ts\":\"");
+                out.extend_from_slice(ts.as_bytes());
+                out.push(b'"');
+            }
+            Source::Level => out.extend_from_slice(b",\"level\":\"info\""),
+            Source::Empty => out.extend_from_slice(b",\"msg\":\"\""),
+            Source::Fixed => out.extend_from_slice(&context.fixed[index]),
+        }
+    }
+    if present.is_empty && out.len() > start {
+        out.remove(start);
+    }
+    out.push(b'}');
+}
+
+/// Which of [`ADDED`] an object has, as bits, and whether it has no key at all.
+#[derive(Clone, Copy, Default)]
+struct Present {
+    fields: u8,
+    is_empty: bool,
+}
+
+fn as_object<'a>(text: &'a str, context: &Context) -> Option<(&'a str, Present)> {
+    let object = text.trim_matches([' ', '\t', '\r']);
+    if !object.starts_with('{') || !object.ends_with('}') {
+        return None;
+    }
+    let mut reader = serde_json::Deserializer::from_str(object);
+    let is_strict = needs_strictness(object.as_bytes());
+    let present = reader.deserialize_map(Keys { context, is_strict }).ok()?;
+    reader.end().ok()?;
+    Some((object, present))
+}
+
+/// Whether an object may hold half of a surrogate pair, or nest deeper than readers go.
+fn needs_strictness(object: &[u8]) -> bool {
+    let nested = memchr::memchr2_iter(b'[', b'{', object).take(DEPTH_MAX).count();
+    nested == DEPTH_MAX || memchr::memmem::find(object, b"\\u").is_some()
+}
+
+/// An object that opens fewer brackets is not too deep for any reader; `serde_json` goes to 128.
+const DEPTH_MAX: usize = 100;
+
+/// Reads the keys of an object and checks, but does not keep, the values.
+struct Keys<'a> {
+    context: &'a Context,
+    is_strict: bool,
+}
+
+impl<'de> Visitor<'de> for Keys<'_> {
+    type Value = Present;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Present, A::Error> {
+        let mut seen: Vec<Cow<'de, str>> = Vec::with_capacity(16);
+        let mut fields = 0;
+        while let Some(Key(key)) = map.next_key()? {
+            if seen.contains(&key) {
+                return Err(serde::de::Error::custom("a key twice"));
+            }
+            if let Some(index) = self.context.index_of(&key) {
+                fields |= 1 << index;
+            }
+            seen.push(key);
+            if seen.len() > KEYS_MAX {
+                return Err(serde::de::Error::custom("too many keys"));
+            }
+            if self.is_strict {
+                map.next_value::<Strict>()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(Present { fields, is_empty: seen.is_empty() })
+    }
+}
+
+/// Most keys of a line that is kept as an object; more would make the search for doubles slow.
+const KEYS_MAX: usize = 1024;
+
+struct Key<'de>(Cow<'de, str>);
+
+impl<'de> serde::Deserialize<'de> for Key<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Key<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
+        Ok(Key(Cow::Borrowed(key)))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
+        Ok(Key(Cow::Owned(key.to_owned())))
+    }
+}
+
+/// A value whose strings are decoded and whose depth is limited.
+struct Strict;
+
+impl<'de> serde::Deserialize<'de> for Strict {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Strict;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Strict, E> {
+        Ok(Strict)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Strict, E> {
+        Ok(Strict)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Strict, E> {
+        Ok(Strict)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Strict, E> {
+        Ok(Strict)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Strict, E> {
+        Ok(Strict)
+    }
+
+    fn visit_unit<E>(self) -> Result<Strict, E> {
+        Ok(Strict)
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Strict, A::Error> {
+        while seq.next_element::<Strict>()?.is_some() {}
+        Ok(Strict)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strict, A::Error> {
+        while map.next_entry::<Strict, Strict>()?.is_some() {}
+        Ok(Strict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    const TS: &str = "2026-11-21T09:14:02.123456Z";
+
+    fn context() -> Context {
+        let identity = Identity {
+            service: "gate\"way".into(),
+            env: "prod".into(),
+            version: String::new(),
+            instance: "i-1".into(),
+        };
+        Context::new(&identity, Stream::Stdout)
+    }
+
+    fn enriched(line: &[u8]) -> String {
+        let mut out = Vec::new();
+        enrich(line, false, TS, &context(), &mut out);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn value(line: &[u8]) -> Value {
+        serde_json::from_str(&enriched(line)).expect("one JSON value")
+    }
+
+    #[test]
+    fn text_is_wrapped() {
+        assert_eq!(
+            enriched(b"WARN disk \"full\""),
+            r#"{"ts":"2026-11-21T09:14:02.123456Z","level":"warn","msg":"WARN disk \"full\"","service":"gate\"way","env":"prod","instance":"i-1","stream":"stdout"}"#
+        );
+    }
+
+    #[test]
+    fn an_object_keeps_its_bytes_and_gets_what_it_misses() {
+        let line = br#"{ "level":"ERROR", "b":1.0e2,"msg" : "x","a":[{"ts":1}] }"#;
+        assert_eq!(
+            enriched(line),
+            r#"{ "level":"ERROR", "b":1.0e2,"msg" : "x","a":[{"ts":1}] ,"ts":"2026-11-21T09:14:02.123456Z","service":"gate\"way","env":"prod","instance":"i-1","stream":"stdout"}"#
+        );
+    }
+
+    #[test]
+    fn an_alias_is_not_missing() {
+        let value = value(br#"{"severity":"ERROR","message":"x","time":1,"trace_id":"t"}"#);
+        for absent in ["level", "msg", "ts"] {
+            assert_eq!(value.get(absent), None, "{absent}");
+        }
+        assert_eq!(value["trace_id"], "t");
+    }
+
+    #[test]
+    fn a_key_written_with_escapes_is_the_same_key() {
+        let value = value(br#"{"\u006c\u0065vel":"debug"}"#);
+        assert_eq!(value["level"], "debug");
+    }
+
+    #[test]
+    fn an_empty_object_stays_one_object() {
+        assert_eq!(value(b"{}")["msg"], "");
+        assert_eq!(value(b" {  }\t")["level"], "info");
+    }
+
+    #[test]
+    fn what_a_strict_reader_refuses_becomes_text() {
+        let cases: [&[u8]; 9] = [
+            br#"{"a":1,"a":2}"#,
+            br#"{"a":1,"\u0061":2}"#,
+            br#"{"a":1"#,
+            br#"{"a":1} {"b":2}"#,
+            br#"{"a":"\udc00"}"#,
+            br#"{"a":01}"#,
+            b"{\"a\":\"\x01\"}",
+            br#"[{"a":1}]"#,
+            b"{not json}",
+        ];
+        for line in cases {
+            let text = String::from_utf8(line.to_vec()).expect("UTF-8");
+            assert_eq!(value(line)["msg"], text, "{text}");
+        }
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
+        assert_eq!(value(deep.as_bytes())["msg"], deep);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_replaced_and_reported() {
+        let mut out = Vec::new();
+        assert!(enrich(b"caf\xe9\0", false, TS, &context(), &mut out));
+        let value: Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(value["msg"], "caf\u{fffd}\0");
+    }
+
+    #[test]
+    fn a_part_of_a_line_is_text_and_says_so() {
+        let mut out = Vec::new();
+        enrich(b"{}", true, TS, &context(), &mut out);
+        let value: Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!((&value["msg"], &value["truncated"]), (&"{}".into(), &true.into()));
+    }
+
+    #[test]
+    fn every_key_fits_the_table() {
+        for field in log_fields::ALL {
+            assert!(field.name.len() <= KEY_BYTES_MAX);
+            assert!(field.aliases.iter().all(|alias| alias.len() <= KEY_BYTES_MAX));
+        }
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(key(), inner, 0..5)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn key() -> impl Strategy<Value = String> {
+        prop_oneof![
+            ".{0,6}",
+            prop::sample::select(vec!["ts", "level", "msg", "service", "severity", "message"])
+                .prop_map(str::to_owned),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_become_one_object(line in prop::collection::vec(any::<u8>(), 0..300)) {
+            let is_object = value(&line).is_object();
+            prop_assert!(is_object);
+            prop_assert!(!enriched(&line).contains('\n'));
+        }
+
+        #[test]
+        fn almost_json_becomes_one_object(line in r#"\{("a":|"level":|1|"x"|,|\{|\}|\[|\]| |\\|"){0,12}\}"#) {
+            let is_object = value(line.as_bytes()).is_object();
+            prop_assert!(is_object);
+        }
+
+        #[test]
+        fn keys_of_the_app_keep_their_values(
+            map in prop::collection::btree_map(key(), json(), 0..8)
+        ) {
+            let line = serde_json::to_vec(&map).expect("JSON");
+            let value = value(&line);
+            for (key, kept) in &map {
+                prop_assert_eq!(&value[key.as_str()], kept);
+            }
+            let line = String::from_utf8(line).expect("UTF-8");
+            prop_assert!(enriched(line.as_bytes()).starts_with(&line[..line.len() - 1]));
+        }
+    }
+}
