@@ -103,6 +103,26 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The application could not be started.
+    #[error(
+        "`{program}` cannot be started: {source}\nhelp: check its name, its permissions and `PATH`"
+    )]
+    Spawn {
+        /// The program.
+        program: String,
+        /// 126 or 127, or 125.
+        code: u8,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Engines died one after the other before the application was started.
+    #[error(
+        "the engine died {times} times before the application was started\nhelp: its last words are above; please report them"
+    )]
+    EngineLost {
+        /// How often.
+        times: u32,
+    },
     /// The state directory cannot be used.
     #[error("the state directory `{}` cannot be written: {source}\nhelp: create it, or give another with `--state`", path.display())]
     State {
@@ -132,9 +152,14 @@ impl Error {
             | Self::Word { .. }
             | Self::Settings { .. }
             | Self::SockTooLong { .. } => exit_codes::CONFIG,
+            Self::Spawn { code, .. } => match *code {
+                code if code == exit_codes::NOT_FOUND.code => exit_codes::NOT_FOUND,
+                code if code == exit_codes::NOT_EXECUTABLE.code => exit_codes::NOT_EXECUTABLE,
+                _ => exit_codes::GUARD,
+            },
             Self::Taken { .. } | Self::Listen { .. } | Self::Setup { .. } => exit_codes::GUARD,
             Self::State { .. } => exit_codes::STATE,
-            Self::Wire { .. } => exit_codes::INTERNAL,
+            Self::EngineLost { .. } | Self::Wire { .. } => exit_codes::INTERNAL,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod settings;
 pub mod lifecycle;
 
 pub mod guard;
+mod sys;
 pub mod wire;
 
 pub mod engine;

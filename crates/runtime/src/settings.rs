@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use contract::exit_codes;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -239,7 +240,27 @@ impl Settings {
     }
 }
 
+impl AppSettings {
+    /// The code to exit with when the application exits with `code`.
+    pub fn success_code(&self, code: u8) -> u8 {
+        if self.success_exit_codes.contains(&code) { exit_codes::OK.code } else { code }
+    }
+}
+
 impl Workload {
+    /// Whether there is an application process.
+    pub fn has_app(&self) -> bool {
+        matches!(self, Self::Command { .. })
+    }
+
+    /// The program or the directory, for messages.
+    pub fn program(&self) -> String {
+        match self {
+            Self::Command { program, .. } => program.to_string_lossy().into_owned(),
+            Self::Static { directory, .. } => directory.display().to_string(),
+        }
+    }
+
     /// The name of a service that was not given one: the program's or the directory's.
     fn name(&self) -> String {
         let path = match self {

@@ -1,0 +1,114 @@
+//! The calls that no library makes safe for us. The only module of the workspace with `unsafe`.
+//!
+//! It deliberately decides nothing: each function is one system call and its precondition.
+
+#![expect(unsafe_code, reason = "fork, signals and inherited descriptors have no safe form")]
+
+use std::{
+    io,
+    os::{
+        fd::{FromRawFd, OwnedFd, RawFd},
+        unix::process::CommandExt,
+    },
+    process::Command,
+};
+
+use contract::exit_codes;
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    libc,
+    sys::{
+        prctl,
+        signal::{
+            SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
+        },
+    },
+    unistd::{Pid, getpgrp, getppid, tcsetpgrp},
+};
+
+/// What a child does between fork and exec.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChildSetup {
+    /// The signal mask that it starts with.
+    pub(crate) mask: SigSet,
+    /// Kill it when this process, its parent, dies.
+    pub(crate) dies_with: Option<Pid>,
+    /// Make its group the foreground of the terminal on stdin.
+    pub(crate) takes_terminal: bool,
+}
+
+/// Has `command` prepare its child so.
+pub(crate) fn prepare_child(command: &mut Command, setup: ChildSetup) {
+    let prepare = move || {
+        if setup.takes_terminal {
+            // SIGTTOU is still blocked here, so the call does not stop us. Not having the
+            // terminal after all is no reason not to run.
+            let _ = tcsetpgrp(io::stdin(), getpgrp());
+        }
+        if let Some(parent) = setup.dies_with {
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            if getppid() != parent {
+                return Err(Errno::ESRCH.into());
+            }
+        }
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&setup.mask), None)?;
+        Ok(())
+    };
+    // SAFETY: the closure runs in the forked child of a single-threaded process. It makes only
+    // async-signal-safe system calls, allocates nothing (an `Errno` is stored inline in the error) and
+    // touches no lock.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Undoes an ignored SIGCHLD that was inherited: with it the kernel would reap, and we learn nothing.
+pub(crate) fn listen_for_children() -> nix::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action runs no code of ours in signal context.
+    unsafe { sigaction(Signal::SIGCHLD, &default) }.map(drop)
+}
+
+/// Sends any signal, real-time ones too, which `nix` cannot name; a negative pid means a group.
+pub(crate) fn kill(pid: i32, signal: i32) -> nix::Result<()> {
+    // SAFETY: `kill` takes two numbers and no memory.
+    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// A child that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) pid: i32,
+    /// Its exit code, or 128 + n.
+    pub(crate) code: u8,
+    /// The signal that ended it.
+    pub(crate) signal: Option<i32>,
+}
+
+/// Reaps one child that ended, any for `pid` -1; `None` if there is none now. `nix` fails on a child
+/// that a real-time signal ended, after having reaped it.
+pub(crate) fn reap(pid: i32) -> nix::Result<Option<Ended>> {
+    let mut status = 0;
+    // SAFETY: `waitpid` writes one number, into `status`.
+    let pid = Errno::result(unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) })?;
+    if pid == 0 {
+        return Ok(None);
+    }
+    let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
+    let code = match signal {
+        Some(signal) => exit_codes::of_signal(signal),
+        // The kernel keeps eight bits.
+        None => u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX),
+    };
+    Ok(Some(Ended { pid, code, signal }))
+}
+
+/// Takes a descriptor that the guard left open for the engine, and keeps it from its children.
+///
+/// Each number must be taken once only; the engine does so in one place, before anything else runs.
+pub(crate) fn take_inherited(number: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: only probed here; `fcntl` fails with EBADF if nothing is open under this number.
+    let probe = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+    fcntl(probe, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    // SAFETY: it is open, was made for us by the guard, and nobody else in this process owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
