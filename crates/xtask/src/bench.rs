@@ -1,17 +1,104 @@
-//! `cargo xtask bench`: placeholder until the next commit.
-use crate::Verdict;
-use anyhow::Result;
-pub(crate) mod upstream {
-    use super::*;
-    pub(crate) fn serve(_: Option<u16>) -> Result<Verdict> {
-        Ok(Verdict::Yes)
-    }
-}
+//! `cargo xtask bench run`: what `plimsoll run` costs, in time and memory, next to other programs.
+//!
+//! Everything that is compared is measured in one run, in turns, so that whatever else the machine
+//! does falls on all alike; figures are medians over the rounds. It deliberately sets no limit
+//! that fails a build: figures of a shared machine are read by people, in docs/benchmarks.md.
+//!
+//! Invariant: a figure that could not be measured is missing from the page, never estimated.
+
+mod latency;
+mod load;
+mod machine;
+mod memory;
+mod report;
+mod servers;
+pub(crate) mod start;
+mod stats;
+pub(crate) mod upstream;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{Verdict, tree};
+
+/// The page that is written.
+const PAGE: &str = "docs/benchmarks.md";
+
 #[derive(clap::Subcommand)]
 pub(crate) enum Bench {
-    /// Measure
-    Run,
+    /// Measure everything and write docs/benchmarks.md
+    Run(Run),
 }
-pub(crate) fn command(_: &Bench) -> Result<Verdict> {
-    Ok(Verdict::No)
+
+/// How much is measured, and of what.
+#[derive(clap::Args)]
+pub(crate) struct Run {
+    /// Rounds of each load; the figures are medians over them
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of each round of load
+    #[arg(long, default_value_t = 5)]
+    seconds: u32,
+    /// Starts of each program
+    #[arg(long, default_value_t = 200)]
+    starts: usize,
+    /// Sequential requests to each server
+    #[arg(long, default_value_t = 20_000)]
+    requests: usize,
+    /// Measure this program and do not build one
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Date of the page; the last commit's when absent
+    #[arg(long)]
+    date: Option<String>,
+    /// Print the page and do not write it
+    #[arg(long)]
+    print: bool,
+}
+
+/// Measures, and writes or prints the page.
+pub(crate) fn command(what: &Bench) -> Result<Verdict> {
+    let Bench::Run(run) = what;
+    ensure!(run.rounds > 0 && run.seconds > 0, "`--rounds` and `--seconds` must be at least 1");
+    let root = tree::root();
+    let program = match &run.program {
+        Some(program) => program.clone(),
+        None => build(&root)?,
+    };
+    let facts = machine::facts(&root, run.date.clone())?;
+    eprintln!("bench: {} starts of each program", run.starts);
+    let starts = start::measure(&program, run.starts)?;
+    let servers = servers::Servers::start(&program)?;
+    let idle = servers.memory()?;
+    eprintln!("bench: {} sequential requests to each server", run.requests);
+    let latencies = latency::measure(&servers.targets, run.requests)?;
+    eprintln!("bench: {} rounds of {} s of load on each server", run.rounds, run.seconds);
+    let loads = load::measure(&servers, run.rounds, run.seconds)?;
+    let figures = report::Figures { starts, idle, latencies, loads };
+    drop(servers);
+    let page = report::page(run, &facts, &figures);
+    print!("{}", report::verdicts(&figures));
+    if run.print {
+        print!("{page}");
+    } else {
+        std::fs::write(root.join(PAGE), page).with_context(|| format!("cannot write `{PAGE}`"))?;
+        println!("bench: wrote {PAGE}");
+    }
+    Ok(Verdict::Yes)
+}
+
+/// Builds the program that goes into images, as it is shipped.
+fn build(root: &Path) -> Result<PathBuf> {
+    eprintln!("bench: cargo build --release --package plimsoll --bin plimsoll-run");
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--package", "plimsoll", "--bin", "plimsoll-run"])
+        .current_dir(root)
+        .status()
+        .context("cannot start cargo")?;
+    ensure!(status.success(), "`plimsoll-run` does not build");
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(target.join("release/plimsoll-run"))
 }

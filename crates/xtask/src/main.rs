@@ -63,6 +63,9 @@ enum Chore {
         #[arg(long)]
         port: Option<u16>,
     },
+    /// Write the time into a file, as the program whose start is measured
+    #[command(hide = true)]
+    BenchStamp { file: std::path::PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Chore::Tools { need, check } => tools::command(need, check),
         Chore::Bench { what } => bench::command(&what),
         Chore::BenchUpstream { port } => bench::upstream::serve(port),
+        Chore::BenchStamp { file } => bench::start::stamp(&file),
     };
     match done {
         Ok(Verdict::Yes) => ExitCode::SUCCESS,
