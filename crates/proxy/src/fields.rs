@@ -1,0 +1,211 @@
+//! Header fields of an exchange: what ends at this hop, what it adds.
+//!
+//! Fields that belong to one connection (RFC 9110, 7.6.1), and those that `Connection` names, are
+//! removed in both directions before ours are added, so that a client cannot name one of ours
+//! and have it removed. It deliberately rewrites nothing else: `host`, `server`, `cookie` and the
+//! application's own fields pass as they are.
+//!
+//! Invariant: an application sees one `x-request-id`, one `traceparent`, and `x-forwarded-*`
+//! that no untrusted client wrote.
+
+use http::header::{
+    CONNECTION, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{Uri, Version};
+
+use crate::limits::REQUEST_ID_BYTES_MAX;
+use crate::trace::hex;
+use crate::trust::Peer;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// `x-request-id`.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Removes what belongs to one connection. `te: trailers` stays: trailers are passed on.
+pub(crate) fn end_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        end_named(headers);
+    }
+    for name in [UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
+        headers.remove(name);
+    }
+    // Hyper frames each side by itself, from what the body says.
+    headers.remove(TRANSFER_ENCODING);
+    if let Some(value) = headers.get(TE) {
+        let has_trailers = value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+        if has_trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        } else {
+            headers.remove(TE);
+        }
+    }
+}
+
+/// Removes `Connection` and the fields that it names.
+fn end_named(headers: &mut HeaderMap) {
+    let Entry::Occupied(entry) = headers.entry(CONNECTION) else { return };
+    let (_, values) = entry.remove_entry_mult();
+    let values: Vec<HeaderValue> = values.collect();
+    for item in values.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
+        let item = item.trim_ascii();
+        // `host` and `content-length` are no options of a connection; naming them is an attack.
+        let is_ours = [&b"close"[..], b"keep-alive", b"te", b"host", b"content-length"]
+            .iter()
+            .any(|kept| item.eq_ignore_ascii_case(kept));
+        if !is_ours && let Ok(name) = HeaderName::from_bytes(item) {
+            headers.remove(name);
+        }
+    }
+    headers.remove(HTTP2_SETTINGS);
+}
+
+/// Whether `Connection` has this option.
+pub(crate) fn has_option(headers: &HeaderMap, option: &[u8]) -> bool {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(option))
+}
+
+/// Says who asked: `forwarded`, `x-forwarded-for`, `-host`, `-proto`.
+pub(crate) fn forward(headers: &mut HeaderMap, peer: &Peer) {
+    let host = headers.get(HOST).cloned();
+    let element = peer.forwarded(host.as_ref());
+    if peer.is_trusted {
+        append_item(headers, FORWARDED, element);
+        append_item(headers, X_FORWARDED_FOR, peer.forwarded_for.clone());
+        if !headers.contains_key(X_FORWARDED_PROTO) {
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        }
+        if let Some(host) = host
+            && !headers.contains_key(X_FORWARDED_HOST)
+        {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
+        return;
+    }
+    headers.insert(FORWARDED, element);
+    headers.insert(X_FORWARDED_FOR, peer.forwarded_for.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    match host {
+        Some(host) => headers.insert(X_FORWARDED_HOST, host),
+        None => headers.remove(X_FORWARDED_HOST),
+    };
+}
+
+/// Appends to a comma-separated list: one more line means the same as one more item.
+fn append_item(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    headers.append(name, value);
+}
+
+/// The client's address, as far as trusted proxies tell.
+pub(crate) fn client_address(
+    headers: &HeaderMap,
+    peer: &Peer,
+    is_trusted: impl Fn(std::net::IpAddr) -> bool,
+) -> std::net::IpAddr {
+    if !peer.is_trusted || !headers.contains_key(X_FORWARDED_FOR) {
+        return peer.address;
+    }
+    let mut client = peer.address;
+    let lines: Vec<&str> =
+        headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+    for item in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let Ok(address) = item.trim().parse::<std::net::IpAddr>() else { break };
+        client = address;
+        if !is_trusted(address) {
+            break;
+        }
+    }
+    client
+}
+
+/// Keeps a sane `x-request-id`, or makes one.
+pub(crate) fn request_id(headers: &mut HeaderMap) -> HeaderValue {
+    let mut incoming = headers.get_all(X_REQUEST_ID).iter();
+    if let (Some(value), None) = (incoming.next(), incoming.next())
+        && is_sane_id(value.as_bytes())
+    {
+        return value.clone();
+    }
+    let value = new_id();
+    headers.insert(X_REQUEST_ID, value.clone());
+    value
+}
+
+fn is_sane_id(id: &[u8]) -> bool {
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte))
+}
+
+/// A random (version 4) UUID.
+fn new_id() -> HeaderValue {
+    let mut bytes = fastrand::u128(..).to_be_bytes();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = [b'-'; 36];
+    for (from, to) in
+        [(0..4, 0..8), (4..6, 9..13), (6..8, 14..18), (8..10, 19..23), (10..16, 24..36)]
+    {
+        hex(&bytes[from], &mut text[to]);
+    }
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// What is wrong with the `host` of a request, and otherwise makes it the one that counts.
+///
+/// # Errors
+/// In words, when there is none, more than one, or one that contradicts itself.
+pub(crate) fn settle_host(
+    uri: &Uri,
+    version: Version,
+    headers: &mut HeaderMap,
+) -> Result<(), &'static str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return Err("the request has more than one `host`");
+    }
+    if let Some(host) = first
+        && !is_host(host.as_bytes())
+    {
+        return Err("`host` is not a host name");
+    }
+    match (uri.authority(), first) {
+        // The target decides (RFC 9112, 3.2.2; RFC 9113, 8.3.1).
+        (Some(authority), _) => {
+            let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+            let host = HeaderValue::from_str(host).map_err(|_| "the target has no host")?;
+            headers.insert(HOST, host);
+            Ok(())
+        }
+        (None, None) if version >= Version::HTTP_11 => Err("the request has no `host`"),
+        _ => Ok(()),
+    }
+}
+
+fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(byte))
+}
+
+/// HTTP/2 may send one cookie per field, HTTP/1.1 has one line (RFC 9113, 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
