@@ -101,6 +101,14 @@ pub const APP_HEALTH: Var = Var {
     form: "on or off",
     meaning: "`on` leaves `/live`, `/ready` and `/health` on the ingress to the application",
 };
+/// The application's own sign that it has started.
+pub const READY_HTTP: Var = Var {
+    name: "PLIMSOLL_READY_HTTP",
+    flag: "--ready-http",
+    default: "(its port accepts connections)",
+    form: "/path",
+    meaning: "path of the application that answers 2xx once it has started",
+};
 /// The application's own metrics.
 pub const APP_METRICS: Var = Var {
     name: "PLIMSOLL_APP_METRICS",
@@ -116,6 +124,22 @@ pub const ROUTES: Var = Var {
     default: "(none: every request counts as `other`)",
     form: "/path,/path/{id}",
     meaning: "routes that request metrics tell apart",
+};
+/// A built site to serve in place of a command.
+pub const STATIC: Var = Var {
+    name: "PLIMSOLL_STATIC",
+    flag: "--static",
+    default: "(none)",
+    form: "DIR",
+    meaning: "directory of a built site to serve, in place of a command",
+};
+/// Unknown paths of the site.
+pub const SPA: Var = Var {
+    name: "PLIMSOLL_SPA",
+    flag: "--spa",
+    default: "off",
+    form: "on or off",
+    meaning: "whether unknown paths of a site answer with its `index.html`",
 };
 /// One log line per request.
 pub const ACCESS_LOG: Var = Var {
@@ -212,6 +236,9 @@ pub const ALL: &[&Var] = &[
     &INGRESS,
     &APP_PORT,
     &APP_HEALTH,
+    &READY_HTTP,
+    &STATIC,
+    &SPA,
     &APP_METRICS,
     &ROUTES,
     &ACCESS_LOG,

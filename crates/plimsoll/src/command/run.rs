@@ -90,7 +90,7 @@ impl Args for RunArgs {
                 .value_parser(value_parser!(OsString))
                 .num_args(1..)
                 .last(true)
-                .required_unless_present(id(&settings::STATIC)),
+                .required_unless_present(id(&env_vars::STATIC)),
         )
     }
 
@@ -122,7 +122,7 @@ impl FromArgMatches for RunArgs {
 
 /// Every row that becomes a flag.
 fn vars() -> impl Iterator<Item = &'static Var> {
-    env_vars::ALL.iter().chain(settings::MORE).copied()
+    env_vars::ALL.iter().copied()
 }
 
 /// A row of the table as a flag.

@@ -14,34 +14,6 @@ use runtime::settings::{
     IngressSettings, Settings, StopSettings, Workload, parse_address, parse_duration, parse_listen,
 };
 
-/// A built site to serve in place of a command.
-pub(super) const STATIC: Var = Var {
-    name: "PLIMSOLL_STATIC",
-    flag: "--static",
-    default: "(none)",
-    form: "DIR",
-    meaning: "directory of a built site to serve, in place of a command",
-};
-/// Unknown paths of the site.
-const SPA: Var = Var {
-    name: "PLIMSOLL_SPA",
-    flag: "--spa",
-    default: "off",
-    form: "on or off",
-    meaning: "whether unknown paths of a site answer with its `index.html`",
-};
-/// The application's own sign that it has started.
-const READY_HTTP: Var = Var {
-    name: "PLIMSOLL_READY_HTTP",
-    flag: "--ready-http",
-    default: "(its port accepts connections)",
-    form: "/path",
-    meaning: "path of the application that answers 2xx once it has started",
-};
-
-/// Rows that are flags of `run` and not yet in the contract's table.
-pub(super) const MORE: &[&Var] = &[&STATIC, &SPA, &READY_HTTP];
-
 /// Set by Kubernetes in every container.
 const KUBERNETES: &str = "KUBERNETES_SERVICE_HOST";
 
@@ -74,8 +46,8 @@ pub(super) fn settings(
 }
 
 fn workload(words: &mut Words<'_>, command: &[OsString]) -> Workload {
-    let spa = words.switch(&SPA).unwrap_or(false);
-    match (command.split_first(), words.path(&STATIC)) {
+    let spa = words.switch(&env_vars::SPA).unwrap_or(false);
+    match (command.split_first(), words.path(&env_vars::STATIC)) {
         (Some((program, args)), None) => {
             Workload::Command { program: program.clone(), args: args.to_vec() }
         }
@@ -127,7 +99,7 @@ fn application(words: &mut Words<'_>, settings: &mut Settings) {
         })
     });
     app.metrics = words.text(&env_vars::APP_METRICS);
-    app.ready_http = words.text(&READY_HTTP);
+    app.ready_http = words.text(&env_vars::READY_HTTP);
     if let Some(scope) = words.parsed(&env_vars::SIGNAL_SCOPE, str::parse) {
         app.signal_scope = scope;
     }
@@ -261,7 +233,7 @@ mod tests {
 
     #[test]
     fn every_flag_of_the_table_is_read() {
-        for var in env_vars::ALL.iter().chain(MORE) {
+        for var in env_vars::ALL {
             // Bytes that are not UTF-8 are wrong for every word that is not a path.
             use std::os::unix::ffi::OsStringExt;
             let given = [(var.name, OsString::from_vec(vec![0xff]))].into();
