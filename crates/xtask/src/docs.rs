@@ -7,6 +7,8 @@
 //!
 //! Invariant: what `--check` calls fresh, a run would not change.
 
+mod cli;
+
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -19,6 +21,7 @@ const DIRECTORY: &str = "docs/reference";
 /// Every generated file: its name in [`DIRECTORY`] and its text.
 fn pages() -> Vec<(&'static str, String)> {
     vec![
+        ("cli.md", cli::page(vec![plimsoll::command(), plimsoll::run_only_command()])),
         ("endpoints.md", contract::reference::endpoints()),
         ("environment.md", contract::reference::environment()),
         ("exit-codes.md", contract::reference::exit_codes()),

@@ -237,3 +237,39 @@ impl Drop for Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nginx_accepts_its_configuration_and_passes_requests_on() {
+        if tools::find("nginx", &["/usr/sbin"]).is_none() {
+            eprintln!("SKIPPED: `nginx` is not installed");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let app = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let [listen] = free_addresses().unwrap();
+        let proxied = [(listen, app.local_addr().unwrap(), true)];
+        let nginx = start_nginx(directory.path(), &proxied).unwrap();
+        await_listener(listen).unwrap();
+        let client = std::thread::spawn(move || {
+            use std::io::{Read as _, Write as _};
+            let mut stream = TcpStream::connect(listen).unwrap();
+            stream.write_all(b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        let (mut stream, _) = app.accept().unwrap();
+        let mut head = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(&stream), &mut head).unwrap();
+        io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .unwrap();
+        assert_eq!(head, "GET /x HTTP/1.1\r\n");
+        assert!(client.join().unwrap().ends_with("\r\n\r\nok"));
+        drop(nginx);
+        assert!(TcpStream::connect(listen).is_err(), "nginx is still there");
+    }
+}
