@@ -199,12 +199,24 @@ pub struct Snapshot {
     pub draining: bool,
     /// Since when `/ready` gives the answer that it gives.
     pub ready_since: Moment,
+    /// When `/ready` was last known to say yes, if it says no now.
+    pub last_ready: Option<Timestamp>,
     /// How often the guard had to start the engine again.
     pub engine_restarts: u32,
     /// When a worker last said over the socket that it is alive.
     pub heartbeat: Option<Moment>,
     /// Probes by name.
     pub verdicts: BTreeMap<String, Verdict>,
+}
+
+impl Snapshot {
+    /// The last sign of life of a worker, by whatever way it came.
+    #[must_use]
+    pub fn last_heartbeat(&self) -> Option<Timestamp> {
+        let beats = self.verdicts.values().filter(|verdict| verdict.kind == "heartbeat");
+        let posted = self.heartbeat.map(|beat| beat.wall);
+        beats.filter_map(|verdict| verdict.last_success).chain(posted).max()
+    }
 }
 
 /// A change of the answer of `/ready`.
@@ -234,6 +246,7 @@ impl Board {
             has_started: false,
             draining: false,
             ready_since: now,
+            last_ready: None,
             engine_restarts: 0,
             heartbeat: None,
             verdicts: BTreeMap::new(),
@@ -268,6 +281,9 @@ impl Board {
             };
             if turned.is_some() {
                 snapshot.ready_since = now;
+            }
+            if was {
+                snapshot.last_ready = Some(now.wall);
             }
         });
         turned

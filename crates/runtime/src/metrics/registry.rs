@@ -1,0 +1,304 @@
+//! Registers each metric of the contract once, with the contract's name, help and buckets.
+//!
+//! It deliberately knows no state: whoever records decides. Invariant: a counter or histogram with
+//! a closed set of label values exists for each of them from the start, at zero, so that
+//! `increase()` sees the first event.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use contract::bodies::Severity;
+use contract::metrics::{self as table, Kind, Metric, OTHER, ROUTE_NONE, Values};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Metric as Registered, Registry};
+
+use super::process::Figures;
+use super::{Exit, StopOutcome, StopPhase};
+use crate::logs;
+
+type FloatGauge = Gauge<f64, AtomicU64>;
+type Histograms<L> = Family<L, Histogram, Buckets>;
+/// A gauge that has no series until its value is known.
+type LateGauge = Family<Labels<0>, FloatGauge>;
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+/// Makes histograms with the buckets of the table.
+#[derive(Clone, Debug)]
+pub(super) struct Buckets(&'static Metric);
+
+impl MetricConstructor<Histogram> for Buckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(self.0.buckets.iter().copied())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    status: &'static str,
+    route: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DependencyLabels {
+    dependency: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProbeLabels {
+    dependency: String,
+    kind: &'static str,
+    severity: &'static str,
+}
+
+/// A handle for each metric.
+#[derive(Debug)]
+pub(super) struct Handles {
+    pub(super) startup: Histogram,
+    shutdown: Histograms<Labels<1>>,
+    shutdown_phase: Histograms<Labels<1>>,
+    last_ready: [LateGauge; 2],
+    last_heartbeat: [LateGauge; 2],
+    pub(super) ready: Gauge,
+    pub(super) live: Gauge,
+    pub(super) started: Gauge,
+    pub(super) draining: Gauge,
+    dependency_up: Family<ProbeLabels, Gauge>,
+    dependency_probe: Histograms<DependencyLabels>,
+    dependency_last_success: Family<DependencyLabels, FloatGauge>,
+    requests: Histograms<RequestLabels>,
+    route_none: Arc<str>,
+    pub(super) active_requests: Gauge,
+    exits: Family<Labels<1>, Counter>,
+    cpu_seconds: Counter<f64, AtomicU64>,
+    resident_memory: Gauge,
+    open_fds: Gauge,
+    max_fds: Gauge,
+    threads: Gauge,
+    pub(super) orphans_reaped: Counter,
+    pub(super) engine_restarts: Counter,
+    log_lines: Family<Labels<1>, Counter>,
+    log_bytes: Family<Labels<1>, Counter>,
+    log_dropped: Family<Labels<1>, Counter>,
+    log_truncated: Family<Labels<1>, Counter>,
+    pub(super) app_series_dropped: Counter,
+    pub(super) app_scrape_errors: Counter,
+    build_info: Family<Labels<2>, Gauge>,
+}
+
+impl Handles {
+    /// Registers everything; the order is that of the reference page.
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let r = registry;
+        Self {
+            startup: plain_histogram(r, &table::SERVICE_STARTUP_SECONDS),
+            shutdown: closed_histogram(r, &table::SERVICE_SHUTDOWN_SECONDS),
+            shutdown_phase: closed_histogram(r, &table::SERVICE_SHUTDOWN_PHASE_SECONDS),
+            last_ready: [
+                add(r, &table::READINESS_LAST_SUCCESS_TIMESTAMP, LateGauge::default()),
+                add(r, &table::READINESS_LAST_SUCCESS_TIMESTAMP_SECONDS, LateGauge::default()),
+            ],
+            last_heartbeat: [
+                add(r, &table::WORKER_LAST_HEARTBEAT_TIMESTAMP, LateGauge::default()),
+                add(r, &table::WORKER_LAST_HEARTBEAT_TIMESTAMP_SECONDS, LateGauge::default()),
+            ],
+            ready: add(r, &table::SERVICE_READY, Gauge::default()),
+            live: add(r, &table::SERVICE_LIVE, Gauge::default()),
+            started: add(r, &table::SERVICE_STARTED, Gauge::default()),
+            draining: add(r, &table::SERVICE_DRAINING, Gauge::default()),
+            dependency_up: add(r, &table::DEPENDENCY_UP, Family::default()),
+            dependency_probe: histograms(r, &table::DEPENDENCY_PROBE_SECONDS),
+            dependency_last_success: add(
+                r,
+                &table::DEPENDENCY_LAST_SUCCESS_TIMESTAMP,
+                Family::default(),
+            ),
+            requests: histograms(r, &table::HTTP_SERVER_REQUEST_DURATION_SECONDS),
+            route_none: Arc::from(ROUTE_NONE),
+            active_requests: add(r, &table::HTTP_SERVER_ACTIVE_REQUESTS, Gauge::default()),
+            exits: closed_counter(r, &table::PROCESS_EXIT_TOTAL),
+            cpu_seconds: add(r, &table::PROCESS_CPU_SECONDS_TOTAL, Counter::default()),
+            resident_memory: add(r, &table::PROCESS_RESIDENT_MEMORY_BYTES, Gauge::default()),
+            open_fds: add(r, &table::PROCESS_OPEN_FDS, Gauge::default()),
+            max_fds: add(r, &table::PROCESS_MAX_FDS, Gauge::default()),
+            threads: add(r, &table::PROCESS_THREADS, Gauge::default()),
+            orphans_reaped: add(r, &table::ORPHANS_REAPED_TOTAL, Counter::default()),
+            engine_restarts: add(r, &table::ENGINE_RESTARTS_TOTAL, Counter::default()),
+            log_lines: closed_counter(r, &table::LOG_LINES_TOTAL),
+            log_bytes: closed_counter(r, &table::LOG_BYTES_TOTAL),
+            log_dropped: closed_counter(r, &table::LOG_DROPPED_TOTAL),
+            log_truncated: closed_counter(r, &table::LOG_TRUNCATED_TOTAL),
+            app_series_dropped: add(
+                r,
+                &table::APP_METRICS_SERIES_DROPPED_TOTAL,
+                Counter::default(),
+            ),
+            app_scrape_errors: add(r, &table::APP_METRICS_SCRAPE_ERRORS_TOTAL, Counter::default()),
+            build_info: add(r, &table::PLIMSOLL_BUILD_INFO, Family::default()),
+        }
+    }
+
+    pub(super) fn build_info(&self, version: &'static str, rev: &'static str) {
+        self.build_info.get_or_create(&[("version", version), ("rev", rev)]).set(1);
+    }
+
+    pub(super) fn log_counters(&self) -> logs::Counters {
+        logs::Counters(logs::Stream::ALL.map(|stream| {
+            let labels = [("stream", stream.word())];
+            logs::StreamCounters {
+                lines: self.log_lines.get_or_create_owned(&labels),
+                bytes: self.log_bytes.get_or_create_owned(&labels),
+                dropped: self.log_dropped.get_or_create_owned(&labels),
+                truncated: self.log_truncated.get_or_create_owned(&labels),
+            }
+        }))
+    }
+
+    pub(super) fn shutdown(&self, outcome: StopOutcome) -> Histogram {
+        let outcome = match outcome {
+            StopOutcome::Graceful => "graceful",
+            StopOutcome::Killed => "killed",
+            StopOutcome::Crashed => "crashed",
+        };
+        self.shutdown.get_or_create_owned(&[("outcome", outcome)])
+    }
+
+    pub(super) fn shutdown_phase(&self, phase: StopPhase) -> Histogram {
+        let phase = match phase {
+            StopPhase::Drain => "drain",
+            StopPhase::Grace => "grace",
+            StopPhase::Sweep => "sweep",
+            StopPhase::Flush => "flush",
+        };
+        self.shutdown_phase.get_or_create_owned(&[("phase", phase)])
+    }
+
+    pub(super) fn exit(&self, exit: Exit) -> Counter {
+        let code = match exit {
+            Exit::Code(0) => "0",
+            Exit::Code(1) => "1",
+            Exit::Code(2) => "2",
+            Exit::Code(126) => "126",
+            Exit::Code(127) => "127",
+            Exit::Code(_) => OTHER,
+            Exit::Signal => "signal",
+        };
+        self.exits.get_or_create_owned(&[("code", code)])
+    }
+
+    pub(super) fn request(&self, method: &str, status: u16, route: Option<&Arc<str>>) -> Histogram {
+        let status = match status {
+            100..200 => "1xx",
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        let method = closed(&table::HTTP_SERVER_REQUEST_DURATION_SECONDS, "method", method);
+        let route = route.unwrap_or(&self.route_none).clone();
+        self.requests.get_or_create_owned(&RequestLabels { method, status, route })
+    }
+
+    pub(super) fn probe(&self, dependency: &str) -> Histogram {
+        self.dependency_probe
+            .get_or_create_owned(&DependencyLabels { dependency: dependency.to_owned() })
+    }
+
+    pub(super) fn dependency(&self, name: &str, kind: &'static str, severity: Severity, up: bool) {
+        let severity = match severity {
+            Severity::Hard => "hard",
+            Severity::Soft => "soft",
+        };
+        let labels = ProbeLabels { dependency: name.to_owned(), kind, severity };
+        self.dependency_up.get_or_create(&labels).set(i64::from(up));
+    }
+
+    pub(super) fn dependency_last_success(&self, name: &str, at: f64) {
+        let labels = DependencyLabels { dependency: name.to_owned() };
+        self.dependency_last_success.get_or_create(&labels).set(at);
+    }
+
+    pub(super) fn last_ready(&self, at: f64) {
+        set_both(&self.last_ready, at);
+    }
+
+    pub(super) fn last_heartbeat(&self, at: f64) {
+        set_both(&self.last_heartbeat, at);
+    }
+
+    pub(super) fn process(&self, figures: &Figures) {
+        let grown = figures.cpu_seconds - self.cpu_seconds.get();
+        if grown > 0.0 {
+            self.cpu_seconds.inc_by(grown);
+        }
+        self.resident_memory.set(figures.resident_bytes);
+        self.open_fds.set(figures.open_fds);
+        self.max_fds.set(figures.max_fds);
+        self.threads.set(figures.threads);
+    }
+}
+
+/// A name and its alias with the unit.
+fn set_both(gauges: &[LateGauge; 2], at: f64) {
+    for gauge in gauges {
+        gauge.get_or_create(&[]).set(at);
+    }
+}
+
+fn add<M: Registered + Clone>(registry: &mut Registry, metric: &Metric, handle: M) -> M {
+    registry.register(metric.family_name(), metric.help, handle.clone());
+    handle
+}
+
+fn plain_histogram(registry: &mut Registry, metric: &'static Metric) -> Histogram {
+    add(registry, metric, Buckets(metric).new_metric())
+}
+
+fn histograms<L>(registry: &mut Registry, metric: &'static Metric) -> Histograms<L>
+where
+    L: Clone + std::hash::Hash + Eq + EncodeLabelSet + std::fmt::Debug + Send + Sync + 'static,
+{
+    debug_assert_eq!(metric.kind, Kind::Histogram);
+    add(registry, metric, Family::new_with_constructor(Buckets(metric)))
+}
+
+fn closed_histogram(registry: &mut Registry, metric: &'static Metric) -> Histograms<Labels<1>> {
+    let family = histograms(registry, metric);
+    for labels in closed_labels(metric) {
+        drop(family.get_or_create(&labels));
+    }
+    family
+}
+
+fn closed_counter(registry: &mut Registry, metric: &'static Metric) -> Family<Labels<1>, Counter> {
+    let family = add(registry, metric, Family::default());
+    for labels in closed_labels(metric) {
+        drop(family.get_or_create(&labels));
+    }
+    family
+}
+
+/// Each value of the one label of a metric.
+fn closed_labels(metric: &'static Metric) -> impl Iterator<Item = Labels<1>> {
+    metric.labels.iter().flat_map(|label| {
+        let values = match label.values {
+            Values::Closed(values) => values,
+            Values::Declared { .. } => &[],
+        };
+        values.iter().map(|value| [(label.name, *value)])
+    })
+}
+
+/// `value` as the closed set of the label knows it, or [`OTHER`].
+fn closed(metric: &'static Metric, label: &str, value: &str) -> &'static str {
+    let label = metric.labels.iter().find(|known| known.name == label);
+    let values = match label.map(|label| label.values) {
+        Some(Values::Closed(values)) => values,
+        _ => &[],
+    };
+    values.iter().find(|known| **known == value).copied().unwrap_or(OTHER)
+}
