@@ -1,12 +1,152 @@
 //! The process that does everything that may fail: HTTP, probes, logs, and the lifecycle's driver.
+//!
+//! It is started by the guard and takes settings, sockets and pipes from it; when it dies, the next one
+//! goes on from the guard's snapshot. It deliberately owns nothing that must survive: not the app, not
+//! a listening socket, not the exit code.
+//!
+//! Invariant: it never outlives its guard, and one task alone moves the lifecycle.
+
+mod changes;
+mod control;
+mod driver;
+mod narrate;
+mod start_check;
+
+use std::{io, sync::Arc};
+
+use nix::sys::{
+    prctl,
+    signal::{SigSet, SigmaskHow, sigprocmask},
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+
+use self::{
+    control::{Control, Inheritance},
+    driver::{Driver, End},
+};
+use crate::{
+    board::{self, Board, Moment},
+    error::Error,
+    logs::{self, Pipeline, Sink},
+    settings::{LogMode, Settings},
+    wire::Snapshot,
+};
 
 /// The hidden subcommand that the guard starts this program with.
 pub const SUBCOMMAND: &str = "engine";
+/// Shown by `ps`; the kernel keeps 15 bytes.
+const PROCESS_NAME: &std::ffi::CStr = c"plimsoll-engine";
 
 /// Runs as the engine of the guard that started this process; returns its exit code.
 ///
 /// # Errors
-/// When no guard of this version is at the other end.
-pub fn main() -> Result<u8, crate::error::Error> {
-    Err(crate::error::Error::Wire { problem: "not built yet".into() })
+/// When no guard of this version is at the other end, or the kernel refuses what an engine needs.
+pub fn main() -> Result<u8, Error> {
+    let inheritance = control::inherit()?;
+    // Only for the eyes of whoever looks at `ps`.
+    let _ = prctl::set_name(PROCESS_NAME);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(setup("start its event loop"))?;
+    let end = runtime.block_on(serve(inheritance))?;
+    // Tasks that still serve must not delay the exit.
+    runtime.shutdown_background();
+    Ok(match end {
+        End::Exit(outcome) => outcome.code,
+        End::Orphaned => contract::exit_codes::INTERNAL.code,
+    })
+}
+
+async fn serve(inheritance: Inheritance) -> Result<End, Error> {
+    let _signals = outlive_signals().map_err(setup("handle signals"))?;
+    let Inheritance { control, inbox, settings, snapshot, .. } = inheritance;
+    let settings = Arc::new(settings);
+    let board = Board::new(identity(&settings), Moment::now());
+    let log_settings = logs::Settings {
+        is_takeover: snapshot.engine_restarts > 0,
+        ..logs::Settings::new(format(settings.logs), identity(&settings))
+    };
+    let inputs = logs::Inputs { stdout: inheritance.app_stdout, stderr: inheritance.app_stderr };
+    let outputs = outputs().map_err(setup("write to stdout"))?;
+    let (sink, pipeline) = logs::start(&log_settings, inputs, outputs, logs::Counters::default())
+        .map_err(setup("start its log pipeline"))?;
+    let parts = Parts { board, sink, pipeline: Some(pipeline) };
+    let control = Control::new(control, inbox)?;
+    let (driver, effects) = Driver::new(settings, parts, control, snapshot);
+    Ok(driver.run(effects).await)
+}
+
+/// What the driver acts on.
+struct Parts {
+    board: Arc<Board>,
+    sink: Sink,
+    pipeline: Option<Pipeline>,
+}
+
+impl Parts {
+    /// The number of requests in flight, if there is an ingress.
+    fn in_flight(&self) -> Option<watch::Receiver<usize>> {
+        None
+    }
+
+    /// Has the ingress refuse new requests.
+    fn refuse_work(&self) {}
+
+    /// Passes on what only the guard knows.
+    fn note_guard(&self, snapshot: &Snapshot) {
+        self.board.update(Moment::now(), |board| board.engine_restarts = snapshot.engine_restarts);
+    }
+
+    fn first_ready(&self, _snapshot: &Snapshot) {}
+}
+
+/// Signals to stop are for the guard. They are handled, not ignored: an ignored signal would stay
+/// ignored in the programs that probes run.
+fn outlive_signals() -> io::Result<Vec<Signal>> {
+    let kinds = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::quit(),
+        SignalKind::hangup(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+        SignalKind::alarm(),
+    ];
+    let handled = kinds.into_iter().map(signal).collect::<io::Result<_>>()?;
+    // The guard started us with everything blocked, so that none could come before this line.
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    Ok(handled)
+}
+
+fn identity(settings: &Settings) -> board::Identity {
+    let identity = settings.identity.clone();
+    board::Identity {
+        service: identity.service,
+        env: identity.environment.unwrap_or_default(),
+        version: identity.version.unwrap_or_default(),
+        instance: identity.instance,
+    }
+}
+
+fn format(mode: LogMode) -> logs::Format {
+    match mode {
+        LogMode::Json => logs::Format::Json,
+        LogMode::Raw => logs::Format::Raw,
+        LogMode::Off => logs::Format::Off,
+    }
+}
+
+fn outputs() -> io::Result<logs::Outputs> {
+    use std::os::fd::AsFd;
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    let stderr = io::stderr().as_fd().try_clone_to_owned()?;
+    Ok(logs::Outputs { stdout, stderr })
+}
+
+fn setup(intent: &'static str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Setup { intent, source }
 }

@@ -95,10 +95,10 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// A system call of the guard failed.
-    #[error("the guard cannot {intent}: {source}")]
+    /// A system call of ours failed.
+    #[error("plimsoll cannot {intent}: {source}")]
     Setup {
-        /// What it was about to do.
+        /// What we were about to do.
         intent: &'static str,
         /// Why not.
         source: io::Error,

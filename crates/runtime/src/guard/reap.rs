@@ -30,6 +30,8 @@ impl Guard<'_> {
     fn bury(&mut self, Ended { pid, code, signal }: Ended) -> bool {
         let at = clock();
         if self.engine.pid() == Some(pid) {
+            // Its last words first: the very last one asks for the exit.
+            self.serve_engine();
             self.engine.died(at);
             self.snapshot.engine_restarts = self.engine.deaths();
             return false;

@@ -1,0 +1,275 @@
+//! Feeds the lifecycle and carries its effects out: the one task that moves the process on.
+//!
+//! It deliberately decides nothing. Invariant: effects are carried out in the order they were decided,
+//! before the next event is taken.
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::{Parts, changes, control::Control, narrate, start_check};
+use crate::{
+    board::{self, Board, Moment, Phase},
+    guard::clock,
+    lifecycle::{Effect, Event, Machine, Outcome, Plan, Timer},
+    settings::Settings,
+    sys,
+    wire::{App, Snapshot, ToGuard},
+};
+
+/// How long the last lines have when the guard was killed.
+const ORPHANED_FLUSH: Duration = Duration::from_millis(500);
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The driver of one engine.
+pub(super) struct Driver {
+    settings: Arc<Settings>,
+    parts: Parts,
+    control: Control,
+    snapshot: Snapshot,
+    machine: Machine,
+    timers: BTreeMap<Timer, Duration>,
+    /// Ends with the app's first answer.
+    start_check: Option<Task>,
+    /// Ends with the last line.
+    flush: Option<Task>,
+    is_ready: bool,
+}
+
+/// How the engine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// As the lifecycle says.
+    Exit(Outcome),
+    /// The guard was killed.
+    Orphaned,
+}
+
+impl Driver {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        parts: Parts,
+        control: Control,
+        snapshot: Snapshot,
+    ) -> (Self, Vec<Effect>) {
+        let is_gated = !board::start_gates(&parts.board.snapshot(), Moment::now()).is_empty();
+        let plan = Plan {
+            is_gated,
+            start_timeout: settings.start_timeout,
+            has_app: settings.workload.has_app(),
+            drain: settings.stop.drain,
+            grace: settings.stop.grace,
+            sweep: settings.stop.sweep,
+            flush: settings.stop.flush,
+        };
+        let (machine, effects) = Machine::resume(plan, changes::past(&snapshot), clock());
+        let driver = Self {
+            settings,
+            parts,
+            control,
+            snapshot,
+            machine,
+            timers: BTreeMap::new(),
+            start_check: None,
+            flush: None,
+            is_ready: false,
+        };
+        (driver, effects)
+    }
+
+    /// Runs until there is nothing left but to exit.
+    pub(super) async fn run(mut self, effects: Vec<Effect>) -> End {
+        self.note_app(App::Waiting);
+        if let Some(end) = self.carry_out(effects).await {
+            return end;
+        }
+        let mut board = self.parts.board.subscribe();
+        let mut in_flight = self.parts.in_flight();
+        loop {
+            let events = tokio::select! {
+                biased;
+                snapshot = self.control.receive() => match snapshot {
+                    Some(snapshot) => self.note(snapshot),
+                    None => return self.orphaned().await,
+                },
+                timer = next_timer(&self.timers) => {
+                    self.timers.remove(&timer);
+                    vec![Event::Timer(timer)]
+                }
+                () = finished(&mut self.start_check) => self.started().await,
+                () = finished(&mut self.flush) => vec![Event::Flushed],
+                Ok(()) = board.changed() => self.readiness(),
+                requests = changed(&mut in_flight) => {
+                    vec![if requests == 0 { Event::Idle } else { Event::Busy }]
+                }
+            };
+            for event in events {
+                let effects = self.machine.on(event, clock());
+                if let Some(end) = self.carry_out(effects).await {
+                    return end;
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, effects: Vec<Effect>) -> Option<End> {
+        for effect in effects {
+            match effect {
+                Effect::Enter(phase) => self.enter(phase),
+                Effect::Arm(timer, at) => drop(self.timers.insert(timer, at)),
+                Effect::Spawn if !self.settings.workload.has_app() => self.serve_static(),
+                Effect::Spawn => self.control.ask(&ToGuard::Spawn).await,
+                Effect::AwaitStart => {
+                    let settings = self.settings.clone();
+                    self.start_check =
+                        Some(Box::pin(async move { start_check::wait(&settings).await }));
+                }
+                Effect::RefuseWork => self.parts.refuse_work(),
+                Effect::Terminate => self.control.ask(&ToGuard::Terminate).await,
+                Effect::Kill => {
+                    narrate::kill(&self.parts.sink, &self.settings);
+                    self.control.ask(&ToGuard::Kill).await;
+                }
+                Effect::Sweep => self.control.ask(&ToGuard::Sweep).await,
+                Effect::Flush => self.flush(),
+                Effect::Exit(outcome) => {
+                    let reason = narrate::cause(outcome.cause).to_owned();
+                    self.control.ask(&ToGuard::Exit { code: outcome.code, reason }).await;
+                    return Some(End::Exit(outcome));
+                }
+            }
+        }
+        None
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        if phase == Phase::Draining || phase == Phase::Stopping {
+            self.start_check = None;
+        }
+        self.parts.board.set_phase(phase, Moment::now());
+        narrate::phase(&self.parts.sink, phase, &self.snapshot, &self.settings);
+        if phase == Phase::Exiting {
+            return;
+        }
+        self.readiness();
+    }
+
+    /// There is no process to spawn: the ingress serves the files as soon as it may.
+    fn serve_static(&mut self) {
+        let now = Moment::now();
+        self.parts.board.app_spawned(std::process::id(), now);
+        self.start_check = Some(Box::pin(std::future::ready(())));
+    }
+
+    async fn started(&mut self) -> Vec<Event> {
+        self.control.ask(&ToGuard::Started).await;
+        if self.settings.workload.has_app() {
+            vec![Event::Started]
+        } else {
+            vec![Event::Spawned, Event::Started]
+        }
+    }
+
+    fn flush(&mut self) {
+        let Some(pipeline) = self.parts.pipeline.take() else { return };
+        let limit = self.settings.stop.flush;
+        self.flush = Some(Box::pin(async move {
+            pipeline.finish(limit).await;
+        }));
+    }
+
+    /// Takes the guard's word.
+    fn note(&mut self, snapshot: Snapshot) -> Vec<Event> {
+        let events = changes::between(&self.snapshot, &snapshot);
+        let before = self.snapshot.app;
+        self.snapshot = snapshot;
+        self.note_app(before);
+        events
+    }
+
+    /// Tells the board of the app, if it changed.
+    fn note_app(&mut self, before: App) {
+        self.parts.note_guard(&self.snapshot);
+        if before == self.snapshot.app {
+            return;
+        }
+        let now = Moment::now();
+        let board: &Board = &self.parts.board;
+        match self.snapshot.app {
+            App::Running { pid, .. } => {
+                board.app_spawned(pid.unsigned_abs(), now);
+                narrate::spawned(&self.parts.sink, pid);
+            }
+            App::Exited { code, signal, .. } => {
+                board.app_exited(&narrate::how(code, signal), now);
+                narrate::exited(&self.parts.sink, code, signal);
+            }
+            App::Failed { code, .. } => {
+                narrate::not_spawned(&self.parts.sink, &self.settings, code);
+            }
+            App::Waiting => {}
+        }
+    }
+
+    /// Looks at the board: whether the gates have opened, and whether readiness turned over.
+    fn readiness(&mut self) -> Vec<Event> {
+        let now = Moment::now();
+        let snapshot = self.parts.board.snapshot();
+        let reasons = board::ready(&snapshot, now);
+        if self.is_ready != reasons.is_empty() {
+            self.is_ready = reasons.is_empty();
+            // A stop has said so already.
+            if self.is_ready || !snapshot.draining {
+                narrate::readiness(&self.parts.sink, &reasons);
+            }
+            if self.is_ready {
+                self.parts.first_ready(&self.snapshot);
+            }
+        }
+        let is_open =
+            snapshot.phase == Phase::Gating && board::start_gates(&snapshot, now).is_empty();
+        if is_open { vec![Event::GatesPassed] } else { Vec::new() }
+    }
+
+    /// Nobody waits for the app any more: end its group, and say what there is to say.
+    async fn orphaned(mut self) -> End {
+        if let App::Running { pid, .. } = self.snapshot.app {
+            let _ = sys::kill(-pid, nix::libc::SIGKILL);
+        }
+        if let Some(pipeline) = self.parts.pipeline.take() {
+            pipeline.finish(ORPHANED_FLUSH).await;
+        }
+        End::Orphaned
+    }
+}
+
+/// Comes with the earliest timer, or never.
+async fn next_timer(timers: &BTreeMap<Timer, Duration>) -> Timer {
+    let Some((timer, at)) = timers.iter().min_by_key(|(_, at)| **at) else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep(at.saturating_sub(clock())).await;
+    *timer
+}
+
+/// Comes with the end of the task, or never.
+async fn finished(task: &mut Option<Task>) {
+    match task {
+        Some(running) => running.await,
+        None => std::future::pending().await,
+    }
+    *task = None;
+}
+
+/// Comes with each change of the number, or never.
+async fn changed(number: &mut Option<watch::Receiver<usize>>) -> usize {
+    let Some(receiver) = number else { return std::future::pending().await };
+    match receiver.changed().await {
+        Ok(()) => *receiver.borrow_and_update(),
+        Err(_) => {
+            *number = None;
+            0
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the engine says of the process's life: one log line for each thing worth knowing.
+//!
+//! It deliberately decides nothing and holds no state; the words are meant to be searched for, so
+//! `event` is stable where `msg` may change.
+
+use nix::sys::signal::Signal;
+
+use crate::{
+    board::{Phase, Reason},
+    guard::clock,
+    lifecycle::Cause,
+    logs::{Level, Sink, Value},
+    settings::Settings,
+    wire::Snapshot,
+};
+
+const EVENT: &str = "event";
+
+/// Enters a phase.
+pub(super) fn phase(sink: &Sink, phase: Phase, snapshot: &Snapshot, settings: &Settings) {
+    let stop = snapshot.stop.map(|stop| signal_name(stop.signal)).unwrap_or_default();
+    match phase {
+        Phase::Gating => sink.event(
+            Level::Info,
+            "waiting for dependencies",
+            &[(EVENT, Value::Str("start.gated"))],
+        ),
+        Phase::Draining => sink.event(
+            Level::Info,
+            "stopping: no longer ready",
+            &[
+                (EVENT, Value::Str("shutdown.begin")),
+                ("signal", Value::Str(&stop)),
+                ("drain_ms", Value::U64(millis(settings.stop.drain))),
+                ("grace_ms", Value::U64(millis(settings.stop.grace))),
+            ],
+        ),
+        Phase::Stopping => sink.event(
+            Level::Info,
+            "the application was asked to stop",
+            &[
+                (EVENT, Value::Str("shutdown.terminate")),
+                ("signal", Value::Str(&settings.stop.signal.to_string())),
+            ],
+        ),
+        Phase::Flushing if snapshot.stop.is_some() => {
+            let since = snapshot.stop.map(|stop| stop.since).unwrap_or_default();
+            sink.event(
+                Level::Info,
+                "stopped",
+                &[
+                    (EVENT, Value::Str("shutdown.end")),
+                    ("duration_ms", Value::U64(millis(clock().saturating_sub(since)))),
+                ],
+            );
+        }
+        _ => {}
+    }
+}
+
+/// The app runs.
+pub(super) fn spawned(sink: &Sink, pid: i32) {
+    sink.event(
+        Level::Info,
+        "the application was started",
+        &[(EVENT, Value::Str("app.spawned")), ("pid", Value::from(pid))],
+    );
+}
+
+/// The app could not be started.
+pub(super) fn not_spawned(sink: &Sink, settings: &Settings, code: u8) {
+    sink.event(
+        Level::Error,
+        "the application cannot be started",
+        &[
+            (EVENT, Value::Str("app.not_spawned")),
+            ("program", Value::Str(&settings.workload.program())),
+            ("code", Value::U64(code.into())),
+        ],
+    );
+}
+
+/// The app ended.
+pub(super) fn exited(sink: &Sink, code: u8, signal: Option<i32>) {
+    let level = if code == 0 { Level::Info } else { Level::Warn };
+    let name = signal.map(signal_name).unwrap_or_default();
+    let fields = [
+        (EVENT, Value::Str("app.exited")),
+        ("code", Value::U64(code.into())),
+        ("signal", Value::Str(&name)),
+    ];
+    let n_fields = if signal.is_some() { 3 } else { 2 };
+    sink.event(
+        level,
+        &format!("the application ended: {}", how(code, signal)),
+        &fields[..n_fields],
+    );
+}
+
+/// The app had its time.
+pub(super) fn kill(sink: &Sink, settings: &Settings) {
+    sink.event(
+        Level::Error,
+        "the application did not stop in time and is killed",
+        &[
+            (EVENT, Value::Str("shutdown.kill")),
+            ("grace_ms", Value::U64(millis(settings.stop.grace))),
+        ],
+    );
+}
+
+/// Readiness turned over.
+pub(super) fn readiness(sink: &Sink, reasons: &[Reason]) {
+    if reasons.is_empty() {
+        return sink.event(Level::Info, "ready", &[(EVENT, Value::Str("ready"))]);
+    }
+    let words: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+    sink.event(
+        Level::Warn,
+        "not ready",
+        &[(EVENT, Value::Str("unready")), ("reasons", Value::Str(&words.join(",")))],
+    );
+}
+
+/// How the app ended, in words.
+pub(super) fn how(code: u8, signal: Option<i32>) -> String {
+    match signal {
+        Some(signal) => format!("signal {}", signal_name(signal)),
+        None => format!("exit {code}"),
+    }
+}
+
+/// Why it ended, in one word of `exit.json`.
+pub(super) fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::App => "exit",
+        Cause::Killed => "killed",
+        Cause::Stopped => "stopped",
+        Cause::StartGate => contract::exit_codes::START_GATE.name,
+        Cause::SpawnFailed => "not_spawned",
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    match Signal::try_from(number) {
+        Ok(signal) => signal.as_str().to_owned(),
+        Err(_) => number.to_string(),
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
