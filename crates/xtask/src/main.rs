@@ -29,7 +29,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Chore {
     /// Check the rules that compilers do not know: arrows, sizes, names, paths, stale pages
-    Tidy,
+    Tidy {
+        /// Break the comments that are too wide
+        #[arg(long)]
+        fix: bool,
+    },
     /// Write the generated pages under docs/reference
     Docs {
         /// Write nothing; exit with 1 if a page is stale
@@ -70,7 +74,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().chore {
-        Chore::Tidy => tidy::command(),
+        Chore::Tidy { fix } => tidy::command(fix),
         Chore::Docs { check } => docs::command(check),
         Chore::Ci { fast } => ci::command(fast),
         Chore::Tools { need, check } => tools::command(need, check),

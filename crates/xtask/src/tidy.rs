@@ -21,8 +21,9 @@ mod todos;
 mod unsafe_code;
 
 use std::fmt;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::tree::{self, Tree};
 use crate::{Verdict, docs};
@@ -79,10 +80,14 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Checks the repository and prints every finding.
-pub(crate) fn command() -> Result<Verdict> {
+/// Checks the repository and prints every finding; with `fix`, first mends what is mechanical.
+pub(crate) fn command(fix: bool) -> Result<Verdict> {
     let root = tree::root();
-    let tree = Tree::load(&root)?;
+    let mut tree = Tree::load(&root)?;
+    if fix {
+        mend(&root, &tree)?;
+        tree = Tree::load(&root)?;
+    }
     let mut n_findings = 0;
     for (rule, findings) in check(&tree) {
         for finding in &findings {
@@ -101,6 +106,19 @@ pub(crate) fn command() -> Result<Verdict> {
     }
     eprintln!("tidy: {n_findings} findings in {n_files} files");
     Ok(Verdict::No)
+}
+
+/// Breaks the comments that are too wide.
+fn mend(root: &Path, tree: &Tree) -> Result<()> {
+    for (path, text) in tree.texts().filter(|(path, _)| path.ends_with(".rs")) {
+        let wrapped = line_width::wrap(text);
+        if wrapped != text {
+            std::fs::write(root.join(path), wrapped)
+                .with_context(|| format!("cannot write `{path}`"))?;
+            println!("tidy: broke the comments of {path}");
+        }
+    }
+    Ok(())
 }
 
 /// Findings of every rule that has some, in the order of [`RULES`].
