@@ -168,9 +168,12 @@ struct LogBody {
     is_followed: bool,
 }
 
+/// A wait for the next batch, which gives its follower back.
+type Next = dyn Future<Output = (Box<Follower>, Option<Batch>)> + Send + Sync;
+
 enum Reading {
     Idle(Box<Follower>),
-    Waiting(Pin<Box<dyn Future<Output = (Box<Follower>, Option<Batch>)> + Send + Sync>>),
+    Waiting(Pin<Box<Next>>),
     Ended,
 }
 
