@@ -1,1 +1,16 @@
 //! Real processes, ports and files for tests. A dev-dependency only.
+//!
+//! Tests run programs as users do, and look at them from outside. It deliberately mocks nothing and
+//! knows nothing of Plimsoll.
+//!
+//! Invariant: whatever a test starts with [`Run`] is gone when the `Run` is dropped, wherever it went.
+
+mod http;
+mod process;
+mod run;
+mod wait;
+
+pub use http::{Response, get, get_unix, request};
+pub use process::{Marker, children, is_alive, signal};
+pub use run::{Ended, Run};
+pub use wait::{free_port, wait_for, wait_for_some};
