@@ -13,6 +13,7 @@ pub mod bodies;
 pub mod endpoints;
 pub mod env_vars;
 pub mod exit_codes;
+pub mod log_events;
 pub mod log_fields;
 pub mod metrics;
 pub mod reference;

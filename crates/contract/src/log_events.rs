@@ -1,0 +1,100 @@
+//! Table: what `plimsoll run` says of the life of a process in its own log lines.
+//!
+//! Such a line has `stream: plimsoll` and an `event`, which is meant to be searched for: `msg` may be
+//! reworded, `event` may not. In a line of the application the key `event` is its own affair (some
+//! loggers put the message there).
+//!
+//! Invariant: an event means one thing, and its line has its fields.
+
+/// Key that holds [`Event::name`].
+pub const KEY: &str = "event";
+
+/// One thing that is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// Value of the key `event`.
+    pub name: &'static str,
+    /// Keys that its line has besides those of every line.
+    pub fields: &'static [&'static str],
+    /// What has happened, without a full stop.
+    pub meaning: &'static str,
+}
+
+const fn event(
+    name: &'static str,
+    fields: &'static [&'static str],
+    meaning: &'static str,
+) -> Event {
+    Event { name, fields, meaning }
+}
+
+/// Dependencies that gate the start are waited for.
+pub const START_GATED: Event =
+    event("start.gated", &[], "dependencies that gate the start are waited for");
+/// The application was started.
+pub const APP_SPAWNED: Event = event("app.spawned", &["pid"], "the application was started");
+/// The application could not be started.
+pub const APP_NOT_SPAWNED: Event =
+    event("app.not_spawned", &["program", "code"], "the application could not be started");
+/// The application ended.
+pub const APP_EXITED: Event = event(
+    "app.exited",
+    &["code", "signal"],
+    "the application ended; `signal` only when one ended it",
+);
+/// The service became ready.
+pub const READY: Event = event("ready", &[], "the service became ready");
+/// The service is not ready.
+pub const UNREADY: Event =
+    event("unready", &["reasons"], "the service stopped being ready, or is not yet");
+/// A stop began.
+pub const SHUTDOWN_BEGIN: Event = event(
+    "shutdown.begin",
+    &["signal", "drain_ms", "grace_ms"],
+    "a stop signal came: unready from now on, still serving",
+);
+/// The application was asked to stop.
+pub const SHUTDOWN_TERMINATE: Event =
+    event("shutdown.terminate", &["signal"], "the application was asked to stop");
+/// The application is killed.
+pub const SHUTDOWN_KILL: Event =
+    event("shutdown.kill", &["grace_ms"], "the application did not stop in time and is killed");
+/// A stop ended.
+pub const SHUTDOWN_END: Event =
+    event("shutdown.end", &["duration_ms"], "the application and all it left behind are gone");
+
+/// Every event, in the order in which a life has them.
+pub const ALL: &[&Event] = &[
+    &START_GATED,
+    &APP_SPAWNED,
+    &APP_NOT_SPAWNED,
+    &READY,
+    &UNREADY,
+    &SHUTDOWN_BEGIN,
+    &SHUTDOWN_TERMINATE,
+    &SHUTDOWN_KILL,
+    &APP_EXITED,
+    &SHUTDOWN_END,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_listed_once() {
+        let names: BTreeSet<_> = ALL.iter().map(|event| event.name).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn names_and_keys_need_no_escape() {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+        for event in ALL {
+            assert!(event.name.chars().all(is_plain));
+            assert!(event.fields.iter().all(|field| field.chars().all(is_plain)));
+        }
+    }
+}
