@@ -1,8 +1,8 @@
 //! Table: what `plimsoll run` says of the life of a process in its own log lines.
 //!
-//! Such a line has `stream: plimsoll` and an `event`, which is meant to be searched for: `msg` may be
-//! reworded, `event` may not. In a line of the application the key `event` is its own affair (some
-//! loggers put the message there).
+//! Such a line has `stream: plimsoll` and an `event`, which is meant to be searched for: `msg` may
+//! be reworded, `event` may not. In a line of the application the key `event` is its own affair
+//! (some loggers put the message there).
 //!
 //! Invariant: an event means one thing, and its line has its fields.
 
