@@ -1,0 +1,208 @@
+//! How one service is started: `plimsoll run` with everything that it needs in its environment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use contract::env_vars;
+use manifest::Plan;
+use manifest::plan::{Command, Kind, Resource, ResourceSpec, Service, UseTarget};
+use manifest::template::Output;
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::values::Values;
+use super::{Options, Problem};
+use crate::driver::{Check, Program, Setup};
+
+/// Between two probes of a dependency, milliseconds: a person waits for the answer.
+const PROBE_INTERVAL_MS: u64 = 1_000;
+/// For one probe, milliseconds.
+const PROBE_TIMEOUT_MS: u64 = 1_000;
+
+/// The directory of a service.
+pub(super) fn directory(options: &Options, service: &Service) -> PathBuf {
+    // `.` components would show in messages and in what is watched.
+    options.dir.join(service.path.as_str()).components().collect()
+}
+
+/// The program that runs a service.
+///
+/// # Errors
+/// Everything that it lacks.
+pub(super) fn program(
+    plan: &Plan,
+    service: &Service,
+    values: &Values<'_>,
+) -> Result<Program, Vec<Problem>> {
+    let options = values.options;
+    let name = service.name.as_str();
+    let mut problems = Vec::new();
+    let args = args(service, values).unwrap_or_else(|problem| {
+        problems.push(problem);
+        Vec::new()
+    });
+    let mut env = environment(service, values).unwrap_or_else(|found| {
+        problems.extend(found);
+        BTreeMap::new()
+    });
+    let port = values.services.get(name).and_then(|address| address.port);
+    env.extend(settings(plan, service, values, port));
+    let directory = directory(options, service);
+    if !directory.is_dir() {
+        let service = name.to_owned();
+        problems.push(Problem::NoDirectory { service, path: directory.clone() });
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let sock = options.state.socket(name);
+    Ok(Program {
+        program: options.exe.clone(),
+        args,
+        env,
+        directory,
+        account: None,
+        ports: port.into_iter().collect(),
+        stop_signal: Signal::SIGTERM,
+        setup: Setup::RemoveFile(sock.clone()),
+        check: Check::Admin(sock),
+    })
+}
+
+/// The words of a command with their placeholders filled in.
+pub(super) fn words(
+    service: &Service,
+    command: &Command,
+    values: &Values<'_>,
+) -> Result<Vec<String>, Problem> {
+    match command {
+        Command::Shell { shell } => Ok(vec!["sh".into(), "-c".into(), shell.clone()]),
+        Command::Exec(words) => {
+            words.iter().map(|word| values.fill(service.name.as_str(), word)).collect()
+        }
+    }
+}
+
+/// What the service itself sees: what the manifest says, and its secrets.
+///
+/// # Errors
+/// Every value that is missing.
+pub(super) fn environment(
+    service: &Service,
+    values: &Values<'_>,
+) -> Result<BTreeMap<String, String>, Vec<Problem>> {
+    let name = service.name.as_str();
+    let mut env = BTreeMap::new();
+    let mut problems = Vec::new();
+    let mut put = |key: &str, value: Result<String, Problem>| match value {
+        Ok(value) => {
+            env.insert(key.to_owned(), value);
+        }
+        Err(problem) if problems.contains(&problem) => {}
+        Err(problem) => problems.push(problem),
+    };
+    for (key, template) in &service.env {
+        put(key.as_str(), values.fill(name, template));
+    }
+    for secret in &service.secrets {
+        put(secret.as_str(), values.secret(name, secret));
+    }
+    if problems.is_empty() { Ok(env) } else { Err(problems) }
+}
+
+fn args(service: &Service, values: &Values<'_>) -> Result<Vec<String>, Problem> {
+    let mut args = vec!["run".to_owned()];
+    match (&service.site, &service.run) {
+        (Some(site), _) if service.kind == Kind::Static => {
+            let files = directory(values.options, service).join(site.dir.as_str());
+            args.extend(["--static".into(), files.display().to_string()]);
+            if site.spa {
+                args.push("--spa".into());
+            }
+        }
+        (_, Some(run)) => {
+            args.push("--".into());
+            args.extend(words(service, run, values)?);
+        }
+        (_, None) => return Err(Problem::NoRun { service: service.name.to_string() }),
+    }
+    Ok(args)
+}
+
+/// What `plimsoll run` itself is told.
+fn settings(
+    plan: &Plan,
+    service: &Service,
+    values: &Values<'_>,
+    port: Option<u16>,
+) -> BTreeMap<String, String> {
+    let name = service.name.as_str();
+    let options = values.options;
+    let mut settings = BTreeMap::new();
+    let mut set = |var: &env_vars::Var, value: String| {
+        settings.insert(var.name.to_owned(), value);
+    };
+    set(&env_vars::SERVICE, name.into());
+    set(&env_vars::ENV, plan.environment.name.to_string());
+    set(&env_vars::INSTANCE, format!("{name}-1"));
+    set(&env_vars::LISTEN, "off".into());
+    set(&env_vars::SOCK, options.state.socket(name).display().to_string());
+    set(&env_vars::STATE, options.state.run.join(name).display().to_string());
+    if let Some(port) = port {
+        set(&env_vars::INGRESS, format!("127.0.0.1:{port}"));
+    }
+    if let Some(path) = service.health.ready.as_ref().filter(|_| port.is_some()) {
+        set(&env_vars::READY_HTTP, path.to_string());
+    }
+    if let Some(metrics) = &service.metrics {
+        let path = &metrics.path;
+        let port = metrics.port.as_ref();
+        set(
+            &env_vars::APP_METRICS,
+            port.map_or_else(|| path.to_string(), |port| format!("http://127.0.0.1:{port}{path}")),
+        );
+    }
+    set(&env_vars::PROBES, probes(plan, service, values).to_string());
+    set(&env_vars::START_TIMEOUT, format!("{}ms", service.health.start_timeout.0));
+    // Nobody but our own edge routes here, and that has switched before the signal comes.
+    set(&env_vars::DRAIN, "0s".into());
+    set(&env_vars::STOP_GRACE, format!("{}ms", service.stop.grace.0));
+    set(&env_vars::STOP_SIGNAL, service.stop.signal.to_string());
+    settings
+}
+
+/// What `run` asks to find out whether the dependencies are there.
+fn probes(plan: &Plan, service: &Service, values: &Values<'_>) -> serde_json::Value {
+    let mut probes = serde_json::Map::new();
+    for (name, used) in &service.uses {
+        let target = match &used.target {
+            UseTarget::Resource(resource) => {
+                plan.resources.get(resource).and_then(|resource| resource_probe(resource, values))
+            }
+            UseTarget::Service(service) => values
+                .services
+                .get(service.as_str())
+                .and_then(|address| address.port)
+                .map(|port| json!({"http": format!("http://127.0.0.1:{port}/ready")})),
+        };
+        let Some(serde_json::Value::Object(mut probe)) = target else { continue };
+        probe.insert("severity".into(), json!(used.severity.as_str()));
+        let gates: Vec<_> = used.gate.iter().map(|gate| gate.as_str()).collect();
+        probe.insert("gate".into(), json!(gates));
+        probe.insert("interval_ms".into(), json!(PROBE_INTERVAL_MS));
+        probe.insert("timeout_ms".into(), json!(PROBE_TIMEOUT_MS));
+        probes.insert(name.clone(), probe.into());
+    }
+    probes.into()
+}
+
+fn resource_probe(resource: &Resource, values: &Values<'_>) -> Option<serde_json::Value> {
+    let outputs = values.resources.get(resource.name.as_str())?;
+    if let ResourceSpec::Http(http) = &resource.spec {
+        let url = outputs.get(&Output::Url)?.trim_end_matches('/');
+        let path = http.health.as_ref().map_or("/", |path| path.as_str());
+        return Some(json!({"http": format!("{url}{path}")}));
+    }
+    let (host, port) = (outputs.get(&Output::Host)?, outputs.get(&Output::Port)?);
+    Some(json!({"tcp": format!("{host}:{port}")}))
+}
