@@ -1,1 +1,257 @@
-//! To be written.
+//! Watches dependencies in the background and keeps a verdict of each on the board.
+//!
+//! One task per probe: probe, record, sleep for the interval with a jitter of a tenth. Each kind is
+//! a file of its own that answers one question, "does it pass now?"; `verdict` makes a status of the
+//! answers. It deliberately answers no request: readers take the cached verdict, so that a
+//! dependency that swallows packets costs them nothing.
+//!
+//! Invariant: a probe ends within its timeout, at most one of each name runs, and what it says of a
+//! failure holds no credentials.
+
+mod detached;
+mod exec;
+mod heartbeat;
+mod http;
+mod mask;
+mod settings;
+mod tcp;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::bodies::Status;
+use tokio::task::JoinSet;
+
+pub use settings::{Heartbeat, Kind, ProbeError, ProbeSettings, parse, parse_values};
+
+use crate::board::{self, Board, Moment, Observed, ReadyChange, Verdict};
+use crate::logs::{Level, Sink, Value};
+use crate::metrics::Metrics;
+use verdict::Machine;
+
+/// The interval varies by this part of itself, so that replicas do not probe in step.
+const JITTER: f64 = 0.1;
+
+/// Most characters of a failure's text.
+const OUTPUT_CHARS_MAX: usize = 300;
+
+/// The running probes; dropping it ends them.
+#[derive(Debug)]
+pub struct Probes {
+    _tasks: JoinSet<()>,
+}
+
+/// Puts a verdict of each probe on the board, failing until its first result, and starts to probe
+/// at once. Must be called inside a tokio runtime.
+#[must_use]
+pub fn spawn(
+    probes: BTreeMap<String, ProbeSettings>,
+    board: &Arc<Board>,
+    metrics: &Arc<Metrics>,
+    sink: &Sink,
+) -> Probes {
+    let mut tasks = JoinSet::new();
+    for (name, settings) in probes {
+        let now = Moment::now();
+        board.record(&name, unknown(&settings, now), now);
+        let watch = Watch {
+            machine: Machine::new(settings.fall, settings.rise),
+            check: Check::new(settings.kind.clone()),
+            name,
+            settings,
+            board: board.clone(),
+            metrics: metrics.clone(),
+            sink: sink.clone(),
+        };
+        tasks.spawn(watch.run());
+    }
+    Probes { _tasks: tasks }
+}
+
+/// The verdict before the first result.
+fn unknown(settings: &ProbeSettings, now: Moment) -> Verdict {
+    Verdict {
+        kind: settings.kind.word(),
+        severity: settings.severity,
+        gates: settings.gates,
+        interval: settings.interval,
+        status: Status::Fail,
+        observed: None,
+        checked: now,
+        last_success: None,
+        consecutive_failures: 0,
+        output: Some("no result yet".into()),
+    }
+}
+
+/// What one probe found.
+#[derive(Debug)]
+struct Found {
+    /// Ok, or what failed.
+    result: Result<(), String>,
+    /// What was measured, if not the probe's own duration.
+    observed: Option<Observed>,
+    /// When the dependency gave its last sign of life, if that is not now.
+    last_success: Option<jiff::Timestamp>,
+}
+
+impl From<Result<(), String>> for Found {
+    fn from(result: Result<(), String>) -> Self {
+        Self { result, observed: None, last_success: None }
+    }
+}
+
+/// What a probe needs to run again and again.
+#[derive(Debug)]
+enum Check {
+    Tcp(tcp::Tcp),
+    Http(http::Http),
+    Exec(Vec<String>),
+    Heartbeat(heartbeat::Beat),
+}
+
+impl Check {
+    fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Tcp(target) => Check::Tcp(tcp::Tcp::new(target)),
+            Kind::Http(url) => Check::Http(http::Http::new(url)),
+            Kind::Exec(command) => Check::Exec(command),
+            Kind::Heartbeat(heartbeat) => Check::Heartbeat(heartbeat::Beat::new(heartbeat)),
+        }
+    }
+
+    async fn run(&mut self, board: &Board) -> Found {
+        match self {
+            Check::Tcp(tcp) => tcp.check().await.into(),
+            Check::Http(http) => http.check().await.into(),
+            Check::Exec(command) => exec::check(command).await.into(),
+            Check::Heartbeat(beat) => beat.check(board).await,
+        }
+    }
+
+    /// What was being waited for when the time was over.
+    fn waited_for(&self) -> String {
+        match self {
+            Check::Tcp(tcp) => tcp.waited_for(),
+            Check::Http(http) => http.waited_for(),
+            Check::Exec(command) => format!("`{}`", command[0]),
+            Check::Heartbeat(beat) => beat.waited_for(),
+        }
+    }
+}
+
+/// One probe and what it reports to.
+struct Watch {
+    name: String,
+    settings: ProbeSettings,
+    check: Check,
+    machine: Machine,
+    board: Arc<Board>,
+    metrics: Arc<Metrics>,
+    sink: Sink,
+}
+
+impl Watch {
+    async fn run(mut self) {
+        let mut last = unknown(&self.settings, Moment::now());
+        let mut is_first = true;
+        loop {
+            let began = Moment::now();
+            let limit = self.settings.timeout;
+            let found = match tokio::time::timeout(limit, self.check.run(&self.board)).await {
+                Ok(found) => found,
+                Err(_) => {
+                    let waited_for = self.check.waited_for();
+                    Err(format!("{waited_for}: no answer within {} ms", limit.as_millis())).into()
+                }
+            };
+            let now = Moment::now();
+            let took = now.since(began);
+            self.metrics.probed(&self.name, took);
+            let next = self.judge(found, took, &last, now);
+            let changed = self.board.record(&self.name, next.clone(), now);
+            if is_first || (next.status != last.status) {
+                self.report(&next, changed.as_ref());
+            }
+            (last, is_first) = (next, false);
+            tokio::time::sleep(jittered(self.settings.interval, fastrand::f64())).await;
+        }
+    }
+
+    fn judge(&mut self, found: Found, took: Duration, last: &Verdict, now: Moment) -> Verdict {
+        let passed = found.result.is_ok();
+        let status = self.machine.on(passed);
+        let own_duration = Observed { value: took.as_secs_f64() * 1000.0, unit: "ms" };
+        let seen = if passed { found.last_success.or(Some(now.wall)) } else { found.last_success };
+        let is_heartbeat = matches!(self.check, Check::Heartbeat(_));
+        Verdict {
+            status,
+            observed: found.observed.or(Some(own_duration)),
+            checked: now,
+            last_success: if is_heartbeat {
+                found.last_success
+            } else {
+                seen.or(last.last_success)
+            },
+            consecutive_failures: if passed { 0 } else { last.consecutive_failures + 1 },
+            output: found.result.err().map(|output| shortened(&mask::mask(&output))),
+            ..unknown(&self.settings, now)
+        }
+    }
+
+    /// Writes a line when the status has changed.
+    fn report(&self, verdict: &Verdict, changed: Option<&ReadyChange>) {
+        let (level, msg) = match verdict.status {
+            Status::Pass => (Level::Info, "probe passes"),
+            Status::Warn => (Level::Warn, "probe failed, not yet counted as down"),
+            Status::Fail => (Level::Error, "probe fails"),
+        };
+        let mut fields = vec![
+            ("probe", Value::from(&self.name)),
+            ("kind", verdict.kind.into()),
+            ("failures", verdict.consecutive_failures.into()),
+        ];
+        if let Some(output) = &verdict.output {
+            fields.push(("output", output.into()));
+        }
+        if let Some(change) = changed {
+            fields.push(("ready", (*change == ReadyChange::BecameReady).into()));
+        }
+        self.sink.event(level, msg, &fields);
+    }
+}
+
+/// The interval, up to [`JITTER`] shorter or longer; `random` is from 0 to 1.
+fn jittered(interval: Duration, random: f64) -> Duration {
+    interval.mul_f64(1.0 + JITTER * (2.0 * random - 1.0))
+}
+
+fn shortened(text: &str) -> String {
+    let mut chars = text.chars();
+    let mut short: String = chars.by_ref().take(OUTPUT_CHARS_MAX).collect();
+    if chars.next().is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// Waits until every probe that gates the start passes, or `limit` is over; then says which do not.
+///
+/// # Errors
+/// The gates that are still closed.
+pub async fn start_gates_open(board: &Board, limit: Duration) -> Result<(), Vec<board::Reason>> {
+    let mut updates = board.subscribe();
+    let wait = async {
+        while !board::start_gates(&board.snapshot(), Moment::now()).is_empty() {
+            if updates.changed().await.is_err() {
+                break;
+            }
+        }
+    };
+    match tokio::time::timeout(limit, wait).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(board::start_gates(&board.snapshot(), Moment::now())),
+    }
+}
