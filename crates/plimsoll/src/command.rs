@@ -1,15 +1,26 @@
 //! The table of commands. Each is one file below, named after it; this file only sends there.
 
 pub mod completions;
+pub mod down;
 pub mod engine;
+pub mod logs;
 pub mod probe;
+pub mod restart;
 pub mod run;
 pub mod run_only;
+pub mod start;
+pub mod status;
+pub mod stop;
 pub mod version;
 
+use std::io::Write;
+
+use anyhow::Context;
 use clap::{Parser, Subcommand};
+use fleet::control::ControlError;
 
 use crate::exit::{EXIT_CODES_HELP, Exit};
+use crate::{report, screen};
 
 /// Shown before everything else in `plimsoll --help`.
 const EXAMPLE: &str = "\
@@ -35,6 +46,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Status(status::StatusArgs),
+    Logs(logs::LogsArgs),
+    Start(start::StartArgs),
+    Stop(stop::StopArgs),
+    Restart(restart::RestartArgs),
+    Down(down::DownArgs),
     Run(run::RunCommand),
     #[command(hide = true)]
     Engine(engine::EngineArgs),
@@ -49,10 +66,40 @@ enum Command {
 /// When the command could not find out; the exit code is then 2.
 pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
+        Command::Status(args) => status::status(&args),
+        Command::Logs(args) => logs::logs(&args),
+        Command::Start(args) => start::start(&args),
+        Command::Stop(args) => stop::stop(&args),
+        Command::Restart(args) => restart::restart(&args),
+        Command::Down(args) => down::down(&args),
         Command::Run(args) => run::run(&args),
         Command::Engine(_) => engine::engine(),
         Command::Probe(args) => probe::probe(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Version(args) => version::version(&args),
+    }
+}
+
+/// Waits on this thread for what a command asks of others.
+fn block_on<F: Future>(future: F) -> anyhow::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot wait for answers")?;
+    Ok(runtime.block_on(future))
+}
+
+/// Says that a wish was accepted; a refusal is an answer too, and that answer is no.
+fn accepted(answer: Result<(), ControlError>, words: &str) -> anyhow::Result<Exit> {
+    match answer {
+        Ok(()) => {
+            writeln!(screen::words(), "{words}")?;
+            Ok(Exit::Yes)
+        }
+        Err(error @ ControlError::Refused(_)) => {
+            report::show(&error.into());
+            Ok(Exit::No)
+        }
+        Err(error) => Err(error.into()),
     }
 }

@@ -5,9 +5,13 @@
 //! `runtime` do. Data goes to stdout, words go to stderr, and every path out is an [`exit::Exit`].
 
 pub mod command;
+
+mod age;
 pub mod exit;
+mod platform;
 mod report;
 mod screen;
+mod table;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -6,7 +6,7 @@
 
 use std::io::{self, Write};
 
-use anstream::AutoStream;
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
 /// Of the word `error:`.
@@ -21,6 +21,11 @@ pub(crate) fn data() -> AutoStream<io::StdoutLock<'static>> {
 /// Where words go.
 pub(crate) fn words() -> AutoStream<io::StderrLock<'static>> {
     anstream::stderr().lock()
+}
+
+/// Whether data may carry colours.
+pub(crate) fn data_is_coloured() -> bool {
+    AutoStream::choice(&io::stdout()) != ColorChoice::Never
 }
 
 /// Writes one JSON document, indented, to stdout.
