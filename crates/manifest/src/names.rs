@@ -226,7 +226,7 @@ const MIXED_RUN_MAX: usize = 20;
 /// Whether a text is a credential rather than the name of one. Errs towards names: a wrong yes
 /// refuses a good manifest.
 pub(crate) fn looks_like_secret_value(text: &str) -> bool {
-    let issued = ISSUED_PREFIXES.iter().any(|p| text.starts_with(p) && text.len() > p.len() + 3);
+    let issued = is_issued_credential(text);
     let assigned = text.contains('=') || text.contains("://") || text.contains("-----BEGIN");
     let mixed_run = text.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| {
         run.len() > MIXED_RUN_MAX
@@ -234,6 +234,11 @@ pub(crate) fn looks_like_secret_value(text: &str) -> bool {
             && run.contains(|c: char| c.is_ascii_lowercase())
     });
     issued || assigned || mixed_run
+}
+
+/// Whether a text begins like a credential that somebody issued.
+pub(crate) fn is_issued_credential(text: &str) -> bool {
+    ISSUED_PREFIXES.iter().any(|p| text.starts_with(p) && text.len() > p.len() + 3)
 }
 
 fn check_relative(text: &str, what: &str) -> Result<(), Malformed> {
@@ -276,6 +281,9 @@ fn check_domain(text: &str, what: &str) -> Result<(), Malformed> {
 
 /// `` `Foo` is not a service name ``, with the text shortened to what a terminal line holds.
 pub(crate) fn not_a(text: &str, what: &str) -> String {
+    if is_issued_credential(text) {
+        return format!("this value is not {what}");
+    }
     format!("`{}` is not {what}", shortened(text))
 }
 

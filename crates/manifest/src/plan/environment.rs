@@ -89,6 +89,8 @@ pub struct Environment {
     pub namespace: Option<String>,
     /// Where the infrastructure is rented.
     pub cloud: Option<Cloud>,
+    /// Whether it serves users: decides replicas, zones and backups.
+    pub production: bool,
 }
 
 /// An account at a cloud provider.

@@ -124,7 +124,7 @@ pub struct Use {
 }
 
 /// What is used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UseTarget {
     /// A resource of the plan.

@@ -1,0 +1,1 @@
+//! Every mistake has a message that names it, shows it and says what to do.
