@@ -2,6 +2,7 @@
 
 CARGO ?= cargo
 EXAMPLE := examples/discovery
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .PHONY: help up test bench fmt check docs tools
@@ -12,7 +13,7 @@ help: ## List the targets
 up: ## Build everything, start examples/discovery and print its addresses
 	-$(CARGO) xtask tools --for up
 	$(CARGO) build --release --package plimsoll --bins
-	target/release/plimsoll up $(EXAMPLE)
+	$(TARGET)/release/plimsoll up $(EXAMPLE)
 
 test: ## Run every test: the workspace, the example, the whole from end to end
 	-$(CARGO) xtask tools --for test
