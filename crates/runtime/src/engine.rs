@@ -10,6 +10,7 @@ mod changes;
 mod control;
 mod driver;
 mod narrate;
+mod record;
 mod start_check;
 
 use std::{io, sync::Arc};
@@ -18,10 +19,7 @@ use nix::sys::{
     prctl,
     signal::{SigSet, SigmaskHow, sigprocmask},
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{
     control::{Control, Inheritance},
@@ -31,8 +29,8 @@ use crate::{
     board::{self, Board, Moment},
     error::Error,
     logs::{self, Pipeline, Sink},
+    metrics::Metrics,
     settings::{LogMode, Settings},
-    wire::Snapshot,
 };
 
 /// The hidden subcommand that the guard starts this program with.
@@ -72,9 +70,11 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     };
     let inputs = logs::Inputs { stdout: inheritance.app_stdout, stderr: inheritance.app_stderr };
     let outputs = outputs().map_err(setup("write to stdout"))?;
-    let (sink, pipeline) = logs::start(&log_settings, inputs, outputs, logs::Counters::default())
+    let metrics = Metrics::new(&identity(&settings), routes(&settings));
+    let (sink, pipeline) = logs::start(&log_settings, inputs, outputs, metrics.log_counters())
         .map_err(setup("start its log pipeline"))?;
-    let parts = Parts { board, sink, pipeline: Some(pipeline) };
+    board.update(Moment::now(), |board| board.engine_restarts = snapshot.engine_restarts);
+    let parts = Parts { board, metrics, sink, pipeline: Some(pipeline) };
     let control = Control::new(control, inbox)?;
     let (driver, effects) = Driver::new(settings, parts, control, snapshot);
     Ok(driver.run(effects).await)
@@ -83,25 +83,9 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
 /// What the driver acts on.
 struct Parts {
     board: Arc<Board>,
+    metrics: Arc<Metrics>,
     sink: Sink,
     pipeline: Option<Pipeline>,
-}
-
-impl Parts {
-    /// The number of requests in flight, if there is an ingress.
-    fn in_flight(&self) -> Option<watch::Receiver<usize>> {
-        None
-    }
-
-    /// Has the ingress refuse new requests.
-    fn refuse_work(&self) {}
-
-    /// Passes on what only the guard knows.
-    fn note_guard(&self, snapshot: &Snapshot) {
-        self.board.update(Moment::now(), |board| board.engine_restarts = snapshot.engine_restarts);
-    }
-
-    fn first_ready(&self, _snapshot: &Snapshot) {}
 }
 
 /// Signals to stop are for the guard. They are handled, not ignored: an ignored signal would stay
@@ -130,6 +114,10 @@ fn identity(settings: &Settings) -> board::Identity {
         version: identity.version.unwrap_or_default(),
         instance: identity.instance,
     }
+}
+
+fn routes(settings: &Settings) -> &[String] {
+    settings.ingress.as_ref().map_or(&[], |ingress| &ingress.routes)
 }
 
 fn format(mode: LogMode) -> logs::Format {

@@ -2,8 +2,6 @@
 //!
 //! Invariant: every change yields its event once, also when several came in one message.
 
-use std::time::Duration;
-
 use crate::{
     lifecycle::{Event, Past},
     wire::{App, Snapshot, Stop},
@@ -47,14 +45,6 @@ pub(super) fn past(snapshot: &Snapshot) -> Past {
     }
 }
 
-/// When the app was spawned.
-pub(super) fn spawned_at(snapshot: &Snapshot) -> Option<Duration> {
-    match snapshot.app {
-        App::Running { since, .. } => Some(since),
-        _ => None,
-    }
-}
-
 fn stop_event(stop: Stop) -> Event {
     Event::Stop { signal: stop.signal, is_hasty: stop.is_hasty }
 }
@@ -65,6 +55,8 @@ fn is_over(snapshot: &Snapshot) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn snapshot() -> Snapshot {

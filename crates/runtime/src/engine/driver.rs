@@ -5,9 +5,7 @@
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
-
-use super::{Parts, changes, control::Control, narrate, start_check};
+use super::{Parts, changes, control::Control, narrate, record::Recorder, start_check};
 use crate::{
     board::{self, Board, Moment, Phase},
     guard::clock,
@@ -29,9 +27,12 @@ pub(super) struct Driver {
     control: Control,
     snapshot: Snapshot,
     machine: Machine,
+    recorder: Recorder,
     timers: BTreeMap<Timer, Duration>,
     /// Ends with the app's first answer.
     start_check: Option<Task>,
+    /// Ends with the last request in flight.
+    emptied: Option<Task>,
     /// Ends with the last line.
     flush: Option<Task>,
     is_ready: bool,
@@ -64,7 +65,9 @@ impl Driver {
             flush: settings.stop.flush,
         };
         let (machine, effects) = Machine::resume(plan, changes::past(&snapshot), clock());
+        let recorder = Recorder::new(parts.metrics.clone(), &settings, &snapshot);
         let driver = Self {
+            recorder,
             settings,
             parts,
             control,
@@ -72,6 +75,7 @@ impl Driver {
             machine,
             timers: BTreeMap::new(),
             start_check: None,
+            emptied: None,
             flush: None,
             is_ready: false,
         };
@@ -85,7 +89,6 @@ impl Driver {
             return end;
         }
         let mut board = self.parts.board.subscribe();
-        let mut in_flight = self.parts.in_flight();
         loop {
             let events = tokio::select! {
                 biased;
@@ -100,9 +103,7 @@ impl Driver {
                 () = finished(&mut self.start_check) => self.started().await,
                 () = finished(&mut self.flush) => vec![Event::Flushed],
                 Ok(()) = board.changed() => self.readiness(),
-                requests = changed(&mut in_flight) => {
-                    vec![if requests == 0 { Event::Idle } else { Event::Busy }]
-                }
+                () = finished(&mut self.emptied) => vec![Event::Idle],
             };
             for event in events {
                 let effects = self.machine.on(event, clock());
@@ -125,7 +126,7 @@ impl Driver {
                     self.start_check =
                         Some(Box::pin(async move { start_check::wait(&settings).await }));
                 }
-                Effect::RefuseWork => self.parts.refuse_work(),
+                Effect::RefuseWork => self.refuse_work(),
                 Effect::Terminate => self.control.ask(&ToGuard::Terminate).await,
                 Effect::Kill => {
                     narrate::kill(&self.parts.sink, &self.settings);
@@ -147,6 +148,7 @@ impl Driver {
         if phase == Phase::Draining || phase == Phase::Stopping {
             self.start_check = None;
         }
+        self.recorder.enter(phase, clock());
         self.parts.board.set_phase(phase, Moment::now());
         narrate::phase(&self.parts.sink, phase, &self.snapshot, &self.settings);
         if phase == Phase::Exiting {
@@ -161,6 +163,9 @@ impl Driver {
         self.parts.board.app_spawned(std::process::id(), now);
         self.start_check = Some(Box::pin(std::future::ready(())));
     }
+
+    /// Has the ingress refuse what comes, and waits for what is there.
+    fn refuse_work(&mut self) {}
 
     async fn started(&mut self) -> Vec<Event> {
         self.control.ask(&ToGuard::Started).await;
@@ -190,7 +195,7 @@ impl Driver {
 
     /// Tells the board of the app, if it changed.
     fn note_app(&mut self, before: App) {
-        self.parts.note_guard(&self.snapshot);
+        self.recorder.orphans(&self.snapshot);
         if before == self.snapshot.app {
             return;
         }
@@ -204,6 +209,7 @@ impl Driver {
             App::Exited { code, signal, .. } => {
                 board.app_exited(&narrate::how(code, signal), now);
                 narrate::exited(&self.parts.sink, code, signal);
+                self.recorder.exited(code, signal);
             }
             App::Failed { code, .. } => {
                 narrate::not_spawned(&self.parts.sink, &self.settings, code);
@@ -224,7 +230,7 @@ impl Driver {
                 narrate::readiness(&self.parts.sink, &reasons);
             }
             if self.is_ready {
-                self.parts.first_ready(&self.snapshot);
+                self.recorder.ready(&self.snapshot, clock());
             }
         }
         let is_open =
@@ -260,16 +266,4 @@ async fn finished(task: &mut Option<Task>) {
         None => std::future::pending().await,
     }
     *task = None;
-}
-
-/// Comes with each change of the number, or never.
-async fn changed(number: &mut Option<watch::Receiver<usize>>) -> usize {
-    let Some(receiver) = number else { return std::future::pending().await };
-    match receiver.changed().await {
-        Ok(()) => *receiver.borrow_and_update(),
-        Err(_) => {
-            *number = None;
-            0
-        }
-    }
 }

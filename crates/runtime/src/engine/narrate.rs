@@ -3,6 +3,7 @@
 //! It deliberately decides nothing and holds no state; the words are meant to be searched for, so
 //! `event` is stable where `msg` may change.
 
+use contract::log_events::{self, Event};
 use nix::sys::signal::Signal;
 
 use crate::{
@@ -14,22 +15,18 @@ use crate::{
     wire::Snapshot,
 };
 
-const EVENT: &str = "event";
-
 /// Enters a phase.
 pub(super) fn phase(sink: &Sink, phase: Phase, snapshot: &Snapshot, settings: &Settings) {
     let stop = snapshot.stop.map(|stop| signal_name(stop.signal)).unwrap_or_default();
     match phase {
-        Phase::Gating => sink.event(
-            Level::Info,
-            "waiting for dependencies",
-            &[(EVENT, Value::Str("start.gated"))],
-        ),
+        Phase::Gating => {
+            sink.event(Level::Info, "waiting for dependencies", &[named(log_events::START_GATED)]);
+        }
         Phase::Draining => sink.event(
             Level::Info,
             "stopping: no longer ready",
             &[
-                (EVENT, Value::Str("shutdown.begin")),
+                named(log_events::SHUTDOWN_BEGIN),
                 ("signal", Value::Str(&stop)),
                 ("drain_ms", Value::U64(millis(settings.stop.drain))),
                 ("grace_ms", Value::U64(millis(settings.stop.grace))),
@@ -39,7 +36,7 @@ pub(super) fn phase(sink: &Sink, phase: Phase, snapshot: &Snapshot, settings: &S
             Level::Info,
             "the application was asked to stop",
             &[
-                (EVENT, Value::Str("shutdown.terminate")),
+                named(log_events::SHUTDOWN_TERMINATE),
                 ("signal", Value::Str(&settings.stop.signal.to_string())),
             ],
         ),
@@ -49,7 +46,7 @@ pub(super) fn phase(sink: &Sink, phase: Phase, snapshot: &Snapshot, settings: &S
                 Level::Info,
                 "stopped",
                 &[
-                    (EVENT, Value::Str("shutdown.end")),
+                    named(log_events::SHUTDOWN_END),
                     ("duration_ms", Value::U64(millis(clock().saturating_sub(since)))),
                 ],
             );
@@ -63,7 +60,7 @@ pub(super) fn spawned(sink: &Sink, pid: i32) {
     sink.event(
         Level::Info,
         "the application was started",
-        &[(EVENT, Value::Str("app.spawned")), ("pid", Value::from(pid))],
+        &[named(log_events::APP_SPAWNED), ("pid", Value::from(pid))],
     );
 }
 
@@ -73,7 +70,7 @@ pub(super) fn not_spawned(sink: &Sink, settings: &Settings, code: u8) {
         Level::Error,
         "the application cannot be started",
         &[
-            (EVENT, Value::Str("app.not_spawned")),
+            named(log_events::APP_NOT_SPAWNED),
             ("program", Value::Str(&settings.workload.program())),
             ("code", Value::U64(code.into())),
         ],
@@ -85,7 +82,7 @@ pub(super) fn exited(sink: &Sink, code: u8, signal: Option<i32>) {
     let level = if code == 0 { Level::Info } else { Level::Warn };
     let name = signal.map(signal_name).unwrap_or_default();
     let fields = [
-        (EVENT, Value::Str("app.exited")),
+        named(log_events::APP_EXITED),
         ("code", Value::U64(code.into())),
         ("signal", Value::Str(&name)),
     ];
@@ -102,23 +99,20 @@ pub(super) fn kill(sink: &Sink, settings: &Settings) {
     sink.event(
         Level::Error,
         "the application did not stop in time and is killed",
-        &[
-            (EVENT, Value::Str("shutdown.kill")),
-            ("grace_ms", Value::U64(millis(settings.stop.grace))),
-        ],
+        &[named(log_events::SHUTDOWN_KILL), ("grace_ms", Value::U64(millis(settings.stop.grace)))],
     );
 }
 
 /// Readiness turned over.
 pub(super) fn readiness(sink: &Sink, reasons: &[Reason]) {
     if reasons.is_empty() {
-        return sink.event(Level::Info, "ready", &[(EVENT, Value::Str("ready"))]);
+        return sink.event(Level::Info, "ready", &[named(log_events::READY)]);
     }
     let words: Vec<_> = reasons.iter().map(ToString::to_string).collect();
     sink.event(
         Level::Warn,
         "not ready",
-        &[(EVENT, Value::Str("unready")), ("reasons", Value::Str(&words.join(",")))],
+        &[named(log_events::UNREADY), ("reasons", Value::Str(&words.join(",")))],
     );
 }
 
@@ -139,6 +133,11 @@ pub(super) fn cause(cause: Cause) -> &'static str {
         Cause::StartGate => contract::exit_codes::START_GATE.name,
         Cause::SpawnFailed => "not_spawned",
     }
+}
+
+/// The field by which a line is searched for.
+fn named(event: Event) -> (&'static str, Value<'static>) {
+    (log_events::KEY, Value::Str(event.name))
 }
 
 fn signal_name(number: i32) -> String {
