@@ -30,6 +30,7 @@ use crate::{
     error::Error,
     logs::{self, Pipeline, Sink},
     metrics::Metrics,
+    probe,
     settings::{LogMode, Settings},
 };
 
@@ -75,6 +76,9 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
         .map_err(setup("start its log pipeline"))?;
     board.update(Moment::now(), |board| board.engine_restarts = snapshot.engine_restarts);
     let parts = Parts { board, metrics, sink, pipeline: Some(pipeline) };
+    // The guard has checked them, so what is refused here was never sent by it.
+    let probes = probe::parse_values(&settings.probes).unwrap_or_default();
+    let _probes = probe::spawn(probes, &parts.board, &parts.metrics, &parts.sink);
     let control = Control::new(control, inbox)?;
     let (driver, effects) = Driver::new(settings, parts, control, snapshot);
     Ok(driver.run(effects).await)

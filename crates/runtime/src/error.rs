@@ -8,6 +8,8 @@ use std::{io, path::PathBuf};
 
 use contract::exit_codes::{self, ExitCode};
 
+use crate::probe::ProbeError;
+
 /// What went wrong, with the data needed to mend it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -61,6 +63,9 @@ pub enum Error {
         /// What to type.
         help: &'static str,
     },
+    /// A probe that cannot be understood.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
     /// The path of a Unix socket does not fit into its address.
     #[error("the socket path `{}` is {length} bytes long\nhelp: give one of at most {limit} bytes", path.display())]
     SockTooLong {
@@ -151,6 +156,7 @@ impl Error {
             | Self::Signal { .. }
             | Self::Word { .. }
             | Self::Settings { .. }
+            | Self::Probe(_)
             | Self::SockTooLong { .. } => exit_codes::CONFIG,
             Self::Spawn { code, .. } => match *code {
                 code if code == exit_codes::NOT_FOUND.code => exit_codes::NOT_FOUND,

@@ -19,7 +19,7 @@ use contract::exit_codes;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::{error::Error, probe};
 
 /// Where the admin endpoints listen when nothing else is said.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9460);
@@ -235,6 +235,9 @@ impl Settings {
                     help: "give the application's port with `--app-port`",
                 });
             }
+        }
+        if let Err(problems) = probe::parse_values(&self.probes) {
+            errors.extend(problems.into_iter().map(Error::from));
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }

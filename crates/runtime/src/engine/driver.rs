@@ -188,6 +188,9 @@ impl Driver {
     fn note(&mut self, snapshot: Snapshot) -> Vec<Event> {
         let events = changes::between(&self.snapshot, &snapshot);
         let before = self.snapshot.app;
+        if let (None, Some(stop)) = (self.snapshot.stop, snapshot.stop) {
+            narrate::stop(&self.parts.sink, stop.signal, &self.settings);
+        }
         self.snapshot = snapshot;
         self.note_app(before);
         events

@@ -17,21 +17,10 @@ use crate::{
 
 /// Enters a phase.
 pub(super) fn phase(sink: &Sink, phase: Phase, snapshot: &Snapshot, settings: &Settings) {
-    let stop = snapshot.stop.map(|stop| signal_name(stop.signal)).unwrap_or_default();
     match phase {
         Phase::Gating => {
             sink.event(Level::Info, "waiting for dependencies", &[named(log_events::START_GATED)]);
         }
-        Phase::Draining => sink.event(
-            Level::Info,
-            "stopping: no longer ready",
-            &[
-                named(log_events::SHUTDOWN_BEGIN),
-                ("signal", Value::Str(&stop)),
-                ("drain_ms", Value::U64(millis(settings.stop.drain))),
-                ("grace_ms", Value::U64(millis(settings.stop.grace))),
-            ],
-        ),
         Phase::Stopping => sink.event(
             Level::Info,
             "the application was asked to stop",
@@ -53,6 +42,20 @@ pub(super) fn phase(sink: &Sink, phase: Phase, snapshot: &Snapshot, settings: &S
         }
         _ => {}
     }
+}
+
+/// The first stop signal came.
+pub(super) fn stop(sink: &Sink, signal: i32, settings: &Settings) {
+    sink.event(
+        Level::Info,
+        "stopping: no longer ready",
+        &[
+            named(log_events::SHUTDOWN_BEGIN),
+            ("signal", Value::Str(&signal_name(signal))),
+            ("drain_ms", Value::U64(millis(settings.stop.drain))),
+            ("grace_ms", Value::U64(millis(settings.stop.grace))),
+        ],
+    );
 }
 
 /// The app runs.
