@@ -26,8 +26,15 @@ fn pages() -> Vec<(&'static str, String)> {
         ("environment.md", contract::reference::environment()),
         ("exit-codes.md", contract::reference::exit_codes()),
         ("logs.md", contract::reference::logs()),
+        ("manifest.md", manifest::reference_markdown()),
         ("metrics.md", contract::reference::metrics()),
+        ("plimsoll.schema.json", schema()),
     ]
+}
+
+/// The JSON Schema of the manifest, for editors.
+fn schema() -> String {
+    format!("{:#}\n", manifest::json_schema())
 }
 
 /// Writes the pages, or with `check` names those that a run would change.
