@@ -84,6 +84,8 @@ pub(crate) struct ClientIo {
     place: Place,
     /// Whether a byte was refused: the rest is not read.
     is_shut: bool,
+    /// Whether that byte was inside a body, which then ends in an error.
+    is_body_refused: bool,
     limits: Arc<Limits>,
     reading_since: Option<Instant>,
     head_since: Option<Instant>,
@@ -114,6 +116,7 @@ impl ClientIo {
             prefix,
             place,
             is_shut: false,
+            is_body_refused: false,
             reading_since: None,
             head_since: None,
             writing_since: None,
@@ -130,7 +133,7 @@ impl ClientIo {
     }
 
     /// Checks what was just read into `buf` behind its first `before` bytes.
-    fn check(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+    fn check(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
         self.reading_since = None;
         let (place, violation) = {
             let mut framing = self.wire.framing();
@@ -143,16 +146,26 @@ impl ClientIo {
             self.head_since = Some(Instant::now());
         }
         self.place = place;
-        let Some(violation) = violation else { return Ok(()) };
+        let Some(violation) = violation else { return };
         self.is_shut = true;
         let _first = self.wire.refusal.set(violation.refusal);
         buf.set_filled(before + violation.n_valid);
         if violation.is_in_head {
             let room = buf.remaining().min(POISON.len());
             buf.put_slice(&POISON[..room]);
-            return Ok(());
+            return;
         }
-        Err(io::Error::new(io::ErrorKind::InvalidData, violation.refusal.as_str()))
+        self.is_body_refused = true;
+    }
+
+    /// What a read gives when nothing more is read.
+    fn shut(&self) -> io::Result<()> {
+        match self.wire.refusal() {
+            Some(refusal) if self.is_body_refused => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, refusal.as_str()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Nothing to read: fails when the client is late.
@@ -230,18 +243,22 @@ impl AsyncRead for ClientIo {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.is_shut {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(this.shut());
         }
         let before = buf.filled().len();
         if !this.prefix.is_empty() {
             let n_bytes = this.prefix.len().min(buf.remaining());
             buf.put_slice(&this.prefix[..n_bytes]);
             this.prefix.drain(..n_bytes);
-            return Poll::Ready(this.check(buf, before));
+            this.check(buf, before);
+            return Poll::Ready(Ok(()));
         }
         match Pin::new(&mut this.socket).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
-                Poll::Ready(this.check(buf, before))
+                this.check(buf, before);
+                // An empty read means the end: a body refused at its first byte ends in its error.
+                let is_empty = buf.filled().len() == before;
+                Poll::Ready(if is_empty { this.shut() } else { Ok(()) })
             }
             Poll::Ready(end) => Poll::Ready(end),
             Poll::Pending => this.wait(cx),

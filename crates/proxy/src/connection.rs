@@ -53,7 +53,10 @@ pub(crate) async fn serve<H: Hooks>(
     let _open = shared.open();
     let _delayed = socket.set_nodelay(true);
     let limits = &shared.settings.limits;
-    let first = tokio::time::timeout(limits.idle_timeout, first_bytes(&mut socket, &shared)).await;
+    // Whoever comes during a drain is told so, instead of being hung up on.
+    let is_late = shared.phase() == Drain::Refuse;
+    let first = first_bytes(&mut socket, &shared, is_late);
+    let first = tokio::time::timeout(limits.idle_timeout, first).await;
     let Ok(Some((prefix, is_h2))) = first else { return };
     let wire = Wire::new(if is_h2 { Framing::opaque() } else { Framing::http1() });
     let io = ClientIo::new(socket, prefix, Arc::clone(&wire), Arc::clone(limits));
@@ -62,7 +65,7 @@ pub(crate) async fn serve<H: Hooks>(
     let is_malformed = if is_h2 {
         serve_h2(&shared, io, &client).await
     } else {
-        serve_h1(&shared, io, &client).await
+        serve_h1(&shared, io, &client, is_late).await
     };
     let refusal = client.wire.refusal().or(is_malformed.then_some(Refusal::Malformed));
     if let Some(refusal) = refusal {
@@ -74,6 +77,7 @@ pub(crate) async fn serve<H: Hooks>(
 async fn first_bytes<H: Hooks>(
     socket: &mut TcpStream,
     shared: &Shared<H>,
+    is_late: bool,
 ) -> Option<(Vec<u8>, bool)> {
     let mut bytes = Vec::with_capacity(H2_PREFACE.len());
     loop {
@@ -82,7 +86,7 @@ async fn first_bytes<H: Hooks>(
         let n_bytes = tokio::select! {
             biased;
             n_bytes = socket.read(&mut scratch[..room]) => n_bytes.ok()?,
-            () = shared.reached(Drain::Refuse), if bytes.is_empty() => return None,
+            () = shared.reached(Drain::Refuse), if bytes.is_empty() && !is_late => return None,
         };
         bytes.extend_from_slice(&scratch[..n_bytes]);
         if bytes == H2_PREFACE {
@@ -102,6 +106,7 @@ async fn serve_h1<H: Hooks>(
     shared: &Arc<Shared<H>>,
     io: ClientIo,
     client: &Arc<Client<H>>,
+    is_late: bool,
 ) -> bool {
     let mut builder = http1::Builder::new();
     builder
@@ -112,13 +117,15 @@ async fn serve_h1<H: Hooks>(
     let service = service(client);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
     let mut drain = pin!(shared.reached(Drain::Refuse));
-    let mut is_draining = false;
+    let mut is_draining = is_late;
     let ended = std::future::poll_fn(|cx| {
-        // The phase is one atomic; the waiter behind it is only polled to leave its waker.
-        if !is_draining && drain.as_mut().poll(cx).is_ready() {
-            is_draining = true;
-            connection.as_mut().graceful_shutdown();
+        // First the connection: a request that has arrived is no longer idle.
+        let ended = connection.as_mut().poll(cx);
+        if ended.is_ready() || is_draining || drain.as_mut().poll(cx).is_pending() {
+            return ended;
         }
+        is_draining = true;
+        connection.as_mut().graceful_shutdown();
         connection.as_mut().poll(cx)
     })
     .await;

@@ -40,10 +40,10 @@ pub(crate) async fn exchange<H: Hooks>(
     client: Arc<Client<H>>,
     request: Request<Incoming>,
 ) -> Result<Response<ExchangeBody<H>>, Infallible> {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let is_http1 = parts.version <= Version::HTTP_11;
     let asked_upgrade = is_http1 && parts.headers.contains_key(UPGRADE);
-    let mut flight = Flight::begin(client, &mut parts);
+    let mut flight = Flight::begin(client, &parts);
     let Answer { mut response, outcome, must_close, tunnel } =
         decide(&mut flight, parts, body).await;
     flight.outcome = outcome;
@@ -54,14 +54,14 @@ pub(crate) async fn exchange<H: Hooks>(
     headers.entry(fields::X_REQUEST_ID).or_insert(id);
     if let Some(tunnel) = tunnel {
         tokio::spawn(tunnel.run(flight));
-        return Ok(response.map(|source| ExchangeBody { source, flight: None }));
+        return Ok(response.map(|source| ExchangeBody::new(source, None)));
     }
     // Bytes of another protocol that came early cannot be another request.
     let must_close = must_close || asked_upgrade && !flight.client.wire.deny_upgrade();
     if is_http1 && (must_close || shared.phase() >= Drain::Announce) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|source| ExchangeBody { source, flight: Some(flight) }))
+    Ok(response.map(|source| ExchangeBody::new(source, Some(flight))))
 }
 
 /// Decides who answers.
@@ -185,15 +185,15 @@ pub(crate) struct Flight<H: Hooks> {
     uri: Uri,
     host: Option<HeaderValue>,
     version: Version,
-    trace: TraceContext,
-    request_id: HeaderValue,
+    pub(crate) trace: TraceContext,
+    pub(crate) request_id: HeaderValue,
     address: IpAddr,
     _counted: Counted<H>,
 }
 
 impl<H: Hooks> Flight<H> {
     /// Begins an exchange: counts it, and settles its ids and who asked.
-    fn begin(client: Arc<Client<H>>, parts: &mut Parts) -> Box<Self> {
+    fn begin(client: Arc<Client<H>>, parts: &Parts) -> Box<Self> {
         client.wire.enter();
         client.shared.hooks.started();
         let trusted = &client.shared.settings.trusted_proxies;
@@ -212,8 +212,8 @@ impl<H: Hooks> Flight<H> {
             uri: parts.uri.clone(),
             host: None,
             version: parts.version,
-            trace: TraceContext::apply(&mut parts.headers),
-            request_id: fields::request_id(&mut parts.headers),
+            trace: TraceContext::of(&parts.headers),
+            request_id: fields::request_id(&parts.headers),
             address,
             _counted: client.shared.enter(),
             client,
@@ -249,6 +249,8 @@ impl<H: Hooks> Drop for Flight<H> {
 pub(crate) struct ExchangeBody<H: Hooks> {
     source: Source,
     flight: Option<Box<Flight<H>>>,
+    /// An error that waits until what came before it was written.
+    error: Option<BodyError>,
 }
 
 /// Where the bytes of an answer come from.
@@ -301,6 +303,12 @@ impl Source {
     }
 }
 
+impl<H: Hooks> ExchangeBody<H> {
+    fn new(source: Source, flight: Option<Box<Flight<H>>>) -> Self {
+        Self { source, flight, error: None }
+    }
+}
+
 impl<H: Hooks> Body for ExchangeBody<H> {
     type Data = Bytes;
     type Error = BodyError;
@@ -310,6 +318,9 @@ impl<H: Hooks> Body for ExchangeBody<H> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some(error) = this.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let frame = std::task::ready!(this.source.poll_frame(cx));
         let Some(flight) = &mut this.flight else { return Poll::Ready(frame) };
         let is_forwarded = matches!(this.source, Source::Upstream(_));
@@ -329,6 +340,12 @@ impl<H: Hooks> Body for ExchangeBody<H> {
                 flight.complete(is_forwarded);
                 this.flight = None;
             }
+        }
+        if let Some(Err(error)) = frame {
+            // Hyper drops what it has not written when a body fails: let it write first.
+            this.error = Some(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         Poll::Ready(frame)
     }

@@ -132,16 +132,14 @@ pub(crate) fn client_address(
 }
 
 /// Keeps a sane `x-request-id`, or makes one.
-pub(crate) fn request_id(headers: &mut HeaderMap) -> HeaderValue {
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let mut incoming = headers.get_all(X_REQUEST_ID).iter();
     if let (Some(value), None) = (incoming.next(), incoming.next())
         && is_sane_id(value.as_bytes())
     {
         return value.clone();
     }
-    let value = new_id();
-    headers.insert(X_REQUEST_ID, value.clone());
-    value
+    new_id()
 }
 
 fn is_sane_id(id: &[u8]) -> bool {

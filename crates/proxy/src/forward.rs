@@ -102,6 +102,8 @@ fn outgoing<H: Hooks>(
     let Parts { method, uri, version, mut headers, .. } = parts;
     fields::end_hop(&mut headers);
     fields::forward(&mut headers, &flight.client.peer);
+    flight.trace.apply(&mut headers);
+    headers.insert(fields::X_REQUEST_ID, flight.request_id.clone());
     if version == Version::HTTP_2 {
         fields::join_cookies(&mut headers);
     }
@@ -175,6 +177,7 @@ async fn offer(
     let mut n_attempts = 0;
     let mut may_reuse = true;
     loop {
+        let mut was_tried = false;
         for address in upstream.turns() {
             let pooled = if may_reuse { upstream.take(shard, address) } else { None };
             let mut link = match pooled {
@@ -196,6 +199,10 @@ async fn offer(
                 (Err(_), _) => return Err(Failure::Broken),
             };
             may_reuse = false;
+            was_tried = true;
+        }
+        if was_tried {
+            continue;
         }
         if began.elapsed() + wait > upstream.settings().hold {
             return Err(Failure::Unreachable);

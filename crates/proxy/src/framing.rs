@@ -182,6 +182,9 @@ impl Framing {
             if self.partial.len() + input.len() > LINE_BYTES_MAX {
                 return Err(Refusal::Malformed);
             }
+            if self.state == State::Head && self.partial.is_empty() && is_blank(input[0]) {
+                return Err(Refusal::FoldedLine);
+            }
             self.partial.extend_from_slice(input);
             if self.state == State::Start {
                 self.state = State::RequestLine;
@@ -219,7 +222,7 @@ impl Framing {
     /// Judges one field line, given without its CRLF.
     fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
         match line[0] {
-            b' ' | b'\t' => return Err(Refusal::FoldedLine),
+            blank if is_blank(blank) => return Err(Refusal::FoldedLine),
             b'C' | b'c' | b'T' | b't' | b'U' | b'u' => (),
             _ => return Ok(()),
         }
@@ -315,6 +318,10 @@ pub(crate) fn is_upgrade_honoured(value: &[u8]) -> bool {
     !value
         .split(|byte| *byte == b',')
         .any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
 fn take(left: u64, available: usize) -> usize {

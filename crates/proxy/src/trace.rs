@@ -65,21 +65,24 @@ impl TraceContext {
         Some(Self { text, parent: Some(parent) })
     }
 
-    /// Takes the trace of a request and leaves the fields to send on.
-    pub(crate) fn apply(headers: &mut HeaderMap) -> Self {
+    /// The trace of a request: the caller's, or a new one.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut incoming = headers.get_all(TRACEPARENT).iter();
         let continued = match (incoming.next(), incoming.next()) {
             (Some(value), None) => Self::continue_from(value.as_bytes()),
             _ => None,
         };
-        let context = continued.unwrap_or_else(|| {
+        continued.unwrap_or_else(Self::start)
+    }
+
+    /// Sets the fields to send on; the state of a trace that was not continued is dropped.
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        if self.parent.is_none() {
             headers.remove(TRACESTATE);
-            Self::start()
-        });
-        if let Ok(value) = HeaderValue::from_bytes(&context.text) {
+        }
+        if let Ok(value) = HeaderValue::from_bytes(&self.text) {
             headers.insert(TRACEPARENT, value);
         }
-        context
     }
 
     /// The `traceparent` sent on.
@@ -169,12 +172,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(TRACEPARENT, HeaderValue::from_static("junk"));
         headers.insert(TRACESTATE, HeaderValue::from_static("a=1"));
-        let context = TraceContext::apply(&mut headers);
+        let context = TraceContext::of(&headers);
+        context.apply(&mut headers);
         assert_eq!(headers.get(TRACESTATE), None);
         assert_eq!(headers[TRACEPARENT], context.traceparent());
         let mut again = headers.clone();
         again.insert(TRACESTATE, HeaderValue::from_static("a=1"));
-        let next = TraceContext::apply(&mut again);
+        let next = TraceContext::of(&again);
+        next.apply(&mut again);
         assert_eq!(next.trace_id(), context.trace_id());
         assert_eq!(again[TRACESTATE], "a=1");
     }

@@ -1,0 +1,14 @@
+//! The proxy on real sockets, against applications that are hyper servers or scripts of raw bytes.
+
+mod drain;
+mod fields;
+mod forwarding;
+mod framing;
+mod fuzz;
+mod harness;
+mod http2;
+mod limits;
+mod retry;
+mod routing;
+mod site;
+mod upgrade;
