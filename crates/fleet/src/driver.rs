@@ -3,8 +3,8 @@
 //! The machine speaks in numbers; a driver knows what they stand for. It deliberately decides
 //! nothing: when to start again, whom to stop first and what a failure means is the machine's.
 //!
-//! *Invariant: for every `start(item, run)` one [`Event::Exited`] with the same numbers follows, and
-//! nothing of that process is alive by then.*
+//! *Invariant: for every `start(item, run)` one [`Event::Exited`] with the same numbers follows,
+//! and nothing of that process is alive by then.*
 
 mod child;
 mod launch;

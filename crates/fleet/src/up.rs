@@ -11,7 +11,7 @@
 //! ```
 //!
 //! ```text
-//! Plan --assemble--> machine::Spec + launches      everything that is missing is said here, at once
+//! Plan --assemble--> machine::Spec + launches      says at once everything that is missing
 //!                          |
 //! engine: command | news | time --> machine --> effects --> driver, hub, status, edge
 //! ```

@@ -1,4 +1,5 @@
-//! What a platform that was killed left behind: one small file per process, `<pid> <signal> <start>`.
+//! What a platform that was killed left behind: one small file per process, `<pid> <signal>
+//! <start>`.
 //!
 //! The watchdog reads the same files the moment `up` dies; the next `up` reads them in case the
 //! watchdog died too. A process id alone proves nothing, so the start time in `/proc` is compared.

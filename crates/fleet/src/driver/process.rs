@@ -81,7 +81,7 @@ impl Driver for ProcessDriver {
         let launch = self.tasks[task].clone();
         let (news, hub, leftovers) = (self.news.clone(), self.hub.clone(), self.leftovers.clone());
         let handle = tokio::spawn(async move {
-            let result = perform(&launch, &hub, &leftovers, format!("task-{task}")).await;
+            let result = perform(&launch, &hub, &leftovers, format!("@task-{task}")).await;
             let _ = news.send(News::Machine(Event::TaskEnded { task, run, result })).await;
         });
         self.running.insert(task, (run, handle.abort_handle()));

@@ -445,8 +445,12 @@ fn event(step: &Step, world: &mut World, machine: &Machine, now: &mut Millis) ->
     }
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+    #![proptest_config(config())]
 
     #[test]
     fn whatever_happens_the_order_holds_and_a_shutdown_ends_with_nothing_alive(

@@ -50,6 +50,14 @@ impl Board {
         }
     }
 
+    /// Services without anything around them.
+    #[cfg(test)]
+    pub(super) fn of_names(names: &[&str]) -> Self {
+        let rows = names.iter().map(|name| Row::empty((*name).to_owned(), ItemKind::Service));
+        let (app, environment) = ("shop".to_owned(), "dev".to_owned());
+        Self { app, environment, edge: None, started_ms: 0, rows: rows.collect() }
+    }
+
     pub(super) fn name(&self, id: ItemId) -> &str {
         &self.rows[id].name
     }
@@ -111,21 +119,24 @@ impl Board {
 }
 
 impl Row {
-    fn new(plan: &Plan, assembled: &Assembled, item: &Item, edge_port: Option<u16>) -> Self {
-        let name = item.name().to_owned();
-        let port = assembled.ports.get(&name).copied();
-        let mut row = Self {
-            kind: ItemKind::Resource,
+    fn empty(name: String, kind: ItemKind) -> Self {
+        Self {
+            name,
+            kind,
             flavour: String::new(),
             skipped: String::new(),
-            port,
+            port: None,
             urls: Vec::new(),
             uses: Vec::new(),
             process: None,
             checks: BTreeMap::new(),
             last_lines: Vec::new(),
-            name,
-        };
+        }
+    }
+
+    fn new(plan: &Plan, assembled: &Assembled, item: &Item, edge_port: Option<u16>) -> Self {
+        let mut row = Self::empty(item.name().to_owned(), ItemKind::Resource);
+        row.port = assembled.ports.get(&row.name).copied();
         match item {
             Item::Resource(name) => {
                 let kind = plan.resources.get(name).map(|resource| resource.spec.kind());
@@ -146,7 +157,7 @@ impl Row {
                 let public =
                     |port| routes.map(|route| edge::public_url(plan, route, port)).collect();
                 row.urls = edge_port.map(public).unwrap_or_default();
-                row.urls.extend(port.map(|port| format!("http://127.0.0.1:{port}")));
+                row.urls.extend(row.port.map(|port| format!("http://127.0.0.1:{port}")));
             }
         }
         row

@@ -51,7 +51,8 @@ impl StateDir {
             fs::create_dir_all(path).map_err(|source| state_error("make", path, source))?;
         }
         let gitignore = root.join(".gitignore");
-        // Written every time: this is where a full disk or a read-only one shows, before anything runs.
+        // Written every time: this is where a full disk or a read-only one shows, before anything
+        // runs.
         fs::write(&gitignore, "*\n").map_err(|source| state_error("write", &gitignore, source))?;
         let sockets = short_enough(&run);
         if sockets != run {
