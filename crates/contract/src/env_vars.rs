@@ -1,4 +1,5 @@
-//! Table: the environment variables of `plimsoll run`, and those that it gives its child.
+//! Table: the environment variables of `plimsoll run`, those that it gives its child, and those of
+//! `plimsoll up`.
 //!
 //! Every flag of `run` has a variable, so that an image, a chart or a unit needs no flags. A flag
 //! beats the variable, the variable beats the default. It deliberately parses nothing:
@@ -253,6 +254,11 @@ pub const ALL: &[&Var] = &[
     &LOGS,
 ];
 
+/// The variable that gives `plimsoll up` the address of a resource that runs elsewhere.
+pub fn resource_url(resource: &str) -> String {
+    format!("PLIMSOLL_{}_URL", resource.to_uppercase().replace('-', "_"))
+}
+
 /// One variable that the application gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChildVar {
@@ -323,6 +329,11 @@ mod tests {
             let flag = var.flag.strip_prefix("--").unwrap();
             assert_eq!(var.name, format!("PLIMSOLL_{}", flag.to_uppercase().replace('-', "_")));
         }
+    }
+
+    #[test]
+    fn the_variable_of_a_resource_has_its_name() {
+        assert_eq!(resource_url("main-db"), "PLIMSOLL_MAIN_DB_URL");
     }
 
     #[test]

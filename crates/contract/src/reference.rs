@@ -152,6 +152,12 @@ pub fn environment() -> String {
     for var in env_vars::CHILD {
         row(&mut page, &[&code(var.name), var.when, var.meaning]);
     }
+    let _ = write!(
+        page,
+        "\n## `plimsoll up`\n\n`{}` gives the address of the resource `db`, when it runs elsewhere; \
+         so for every resource, in capitals and with `_` for `-`.\n",
+        env_vars::resource_url("db")
+    );
     page
 }
 
