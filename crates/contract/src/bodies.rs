@@ -135,6 +135,35 @@ pub struct Health {
     pub checks: BTreeMap<String, Vec<Check>>,
 }
 
+/// Answer of `/info`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Info {
+    /// Name of the service.
+    pub service: String,
+    /// Release of the application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Name of the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// Name of this one process among the service's replicas.
+    pub instance: String,
+    /// Version of plimsoll.
+    pub plimsoll: String,
+    /// Revision that plimsoll was built from.
+    pub rev: String,
+}
+
+/// Answer to a request that no endpoint takes (400 to 499).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// What is wrong, and what to do.
+    pub error: String,
+    /// The paths that exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+}
+
 /// Value of [`Health::version`].
 pub const HEALTH_VERSION: &str = "1";
 

@@ -51,6 +51,8 @@ pub enum Listeners {
     AdminAndIngress,
     /// Only on the admin listeners (TCP and Unix socket).
     Admin,
+    /// Only on the Unix socket: who may open the file may command.
+    Socket,
 }
 
 impl Listeners {
@@ -59,6 +61,7 @@ impl Listeners {
         match self {
             Self::AdminAndIngress => "admin, ingress",
             Self::Admin => "admin",
+            Self::Socket => "admin socket",
         }
     }
 }
@@ -129,13 +132,40 @@ pub const HEARTBEAT: Endpoint = Endpoint {
     aliases: &[],
     method: Method::Post,
     listeners: Listeners::Admin,
-    statuses: &[(204, "noted"), (404, "no heartbeat probe is configured")],
+    statuses: &[
+        (204, "noted"),
+        (403, "asked over TCP from another host"),
+        (404, "no heartbeat probe is configured"),
+    ],
     body: "empty",
     meaning: "the worker is alive now; what a `heartbeat` probe without a file waits for",
 };
 
+/// A wish to send no more traffic here.
+pub const DRAIN: Endpoint = Endpoint {
+    path: "/v1/drain",
+    aliases: &[],
+    method: Method::Post,
+    listeners: Listeners::Socket,
+    statuses: &[(204, "unready from now on"), (403, "asked over TCP")],
+    body: "empty",
+    meaning: "the service is unready until it ends, but goes on serving what comes",
+};
+
+/// What runs.
+pub const INFO: Endpoint = Endpoint {
+    path: "/info",
+    aliases: &[],
+    method: Method::Get,
+    listeners: Listeners::Admin,
+    statuses: &[(200, "always")],
+    body: "Info",
+    meaning: "which service, release and build of plimsoll this is",
+};
+
 /// Every endpoint, in the order of the reference page.
-pub const ALL: &[&Endpoint] = &[&LIVE, &READY, &STARTED, &HEALTH, &METRICS, &HEARTBEAT];
+pub const ALL: &[&Endpoint] =
+    &[&LIVE, &READY, &STARTED, &HEALTH, &METRICS, &INFO, &HEARTBEAT, &DRAIN];
 
 impl Endpoint {
     /// The path and its aliases.

@@ -47,6 +47,18 @@ pub const READY: Event = event("ready", &[], "the service became ready");
 /// The service is not ready.
 pub const UNREADY: Event =
     event("unready", &["reasons"], "the service stopped being ready, or is not yet");
+/// A probe passes.
+pub const PROBE_PASS: Event =
+    event("probe.pass", &["probe", "kind"], "a dependency is up, for the first time or again");
+/// A probe failed, but not often enough to count.
+pub const PROBE_WARN: Event = event(
+    "probe.warn",
+    &["probe", "kind", "failures", "output"],
+    "a probe failed, not yet as often as counts as down",
+);
+/// A probe fails.
+pub const PROBE_FAIL: Event =
+    event("probe.fail", &["probe", "kind", "failures", "output"], "a dependency is down");
 /// A stop began.
 pub const SHUTDOWN_BEGIN: Event = event(
     "shutdown.begin",
@@ -70,6 +82,9 @@ pub const ALL: &[&Event] = &[
     &APP_NOT_SPAWNED,
     &READY,
     &UNREADY,
+    &PROBE_PASS,
+    &PROBE_WARN,
+    &PROBE_FAIL,
     &SHUTDOWN_BEGIN,
     &SHUTDOWN_TERMINATE,
     &SHUTDOWN_KILL,

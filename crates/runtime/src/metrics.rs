@@ -30,8 +30,8 @@ use crate::logs;
 use process::Process;
 use registry::Handles;
 
-/// Build revision, when the build was told one.
-const REVISION: &str = match option_env!("PLIMSOLL_BUILD_REV") {
+/// Revision that this was built from, when the build was told one.
+pub const REVISION: &str = match option_env!("PLIMSOLL_BUILD_REV") {
     Some(revision) => revision,
     None => "unknown",
 };

@@ -22,11 +22,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::bodies::Status;
+use contract::log_events;
 use tokio::task::JoinSet;
 
 pub use settings::{Heartbeat, Kind, ProbeError, ProbeSettings, parse, parse_values};
 
-use crate::board::{self, Board, Moment, Observed, ReadyChange, Verdict};
+use crate::board::{self, Board, Moment, Observed, Verdict};
 use crate::logs::{Level, Sink, Value};
 use crate::metrics::Metrics;
 use verdict::Machine;
@@ -171,9 +172,9 @@ impl Watch {
             let took = now.since(began);
             self.metrics.probed(&self.name, took);
             let next = self.judge(found, took, &last, now);
-            let changed = self.board.record(&self.name, next.clone(), now);
-            if is_first || (next.status != last.status) {
-                self.report(&next, changed.as_ref());
+            self.board.record(&self.name, next.clone(), now);
+            if is_first || next.status != last.status {
+                self.report(&next);
             }
             (last, is_first) = (next, false);
             tokio::time::sleep(jittered(self.settings.interval, fastrand::f64())).await;
@@ -202,22 +203,20 @@ impl Watch {
     }
 
     /// Writes a line when the status has changed.
-    fn report(&self, verdict: &Verdict, changed: Option<&ReadyChange>) {
-        let (level, msg) = match verdict.status {
-            Status::Pass => (Level::Info, "probe passes"),
-            Status::Warn => (Level::Warn, "probe failed, not yet counted as down"),
-            Status::Fail => (Level::Error, "probe fails"),
+    fn report(&self, verdict: &Verdict) {
+        let (level, event, msg) = match verdict.status {
+            Status::Pass => (Level::Info, log_events::PROBE_PASS, "probe passes"),
+            Status::Warn => (Level::Warn, log_events::PROBE_WARN, "probe failed"),
+            Status::Fail => (Level::Error, log_events::PROBE_FAIL, "probe fails"),
         };
         let mut fields = vec![
+            (log_events::KEY, Value::from(event.name)),
             ("probe", Value::from(&self.name)),
             ("kind", verdict.kind.into()),
-            ("failures", verdict.consecutive_failures.into()),
         ];
         if let Some(output) = &verdict.output {
+            fields.push(("failures", verdict.consecutive_failures.into()));
             fields.push(("output", output.into()));
-        }
-        if let Some(change) = changed {
-            fields.push(("ready", (*change == ReadyChange::BecameReady).into()));
         }
         self.sink.event(level, msg, &fields);
     }
