@@ -13,7 +13,7 @@ mod narrate;
 mod record;
 mod start_check;
 
-use std::{io, sync::Arc};
+use std::{io, net::TcpListener, os::unix::net::UnixListener, sync::Arc};
 
 use nix::sys::{
     prctl,
@@ -26,10 +26,11 @@ use self::{
     driver::{Driver, End},
 };
 use crate::{
+    admin::{self, Admin, DetailPolicy},
     board::{self, Board, Moment},
     error::Error,
     logs::{self, Pipeline, Sink},
-    metrics::Metrics,
+    metrics::{AppMetrics, Metrics},
     probe,
     settings::{LogMode, Settings},
 };
@@ -79,6 +80,14 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     // The guard has checked them, so what is refused here was never sent by it.
     let probes = probe::parse_values(&settings.probes).unwrap_or_default();
     let _probes = probe::spawn(probes, &parts.board, &parts.metrics, &parts.sink);
+    let admin = Arc::new(Admin {
+        board: parts.board.clone(),
+        metrics: parts.metrics.clone(),
+        app_metrics: settings.app.metrics_url().and_then(|url| AppMetrics::new(&url).ok()),
+        details: DetailPolicy::Local,
+    });
+    let _admin = serve_admin(inheritance.admin_tcp, inheritance.admin_sock, &admin)
+        .map_err(setup("serve its admin endpoints"))?;
     let control = Control::new(control, inbox)?;
     let (driver, effects) = Driver::new(settings, parts, control, snapshot);
     Ok(driver.run(effects).await)
@@ -90,6 +99,17 @@ struct Parts {
     metrics: Arc<Metrics>,
     sink: Sink,
     pipeline: Option<Pipeline>,
+}
+
+/// Answers from the first moment on, so that somebody can say why the service is not ready.
+fn serve_admin(
+    tcp: Option<TcpListener>,
+    sock: Option<UnixListener>,
+    admin: &Arc<Admin>,
+) -> io::Result<Vec<admin::Server>> {
+    let tcp = tcp.map(admin::Listener::Tcp);
+    let sock = sock.map(admin::Listener::Unix);
+    tcp.into_iter().chain(sock).map(|listener| admin::serve(listener, admin.clone())).collect()
 }
 
 /// Signals to stop are for the guard. They are handled, not ignored: an ignored signal would stay

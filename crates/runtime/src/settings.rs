@@ -19,7 +19,7 @@ use contract::exit_codes;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, probe};
+use crate::{error::Error, metrics::AppMetrics, probe};
 
 /// Where the admin endpoints listen when nothing else is said.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9460);
@@ -220,30 +220,61 @@ impl Settings {
         if let Some(sock) = &self.admin.sock {
             errors.extend(check_sock(sock).err());
         }
-        if let Some(path) = &self.app.ready_http {
-            if !path.starts_with('/') {
-                errors.push(Error::Settings {
-                    problem: format!(
-                        "the path of `--ready-http` does not start with `/`: `{path}`"
-                    ),
-                    help: "give the path alone, for example `--ready-http /healthz`",
-                });
-            }
-            if self.ingress.is_none() && self.app.port.is_none() {
-                errors.push(Error::Settings {
-                    problem: format!("nothing says on which port to ask `{path}`"),
-                    help: "give the application's port with `--app-port`",
-                });
-            }
-        }
+        errors.extend(self.check_ready_http());
+        errors.extend(self.check_metrics().err());
         if let Err(problems) = probe::parse_values(&self.probes) {
             errors.extend(problems.into_iter().map(Error::from));
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
+
+    fn check_ready_http(&self) -> Vec<Error> {
+        let Some(path) = &self.app.ready_http else { return Vec::new() };
+        let mut errors = Vec::new();
+        if !path.starts_with('/') || path.contains(|letter: char| letter <= ' ') {
+            errors.push(Error::Settings {
+                problem: format!("`--ready-http` is not a path: `{path}`"),
+                help: "give the path alone, for example `--ready-http /healthz`",
+            });
+        }
+        errors.extend(self.check_has_port(path).err());
+        errors
+    }
+
+    fn check_metrics(&self) -> Result<(), Error> {
+        let Some(metrics) = &self.app.metrics else { return Ok(()) };
+        if metrics.starts_with('/') {
+            return self.check_has_port(metrics);
+        }
+        AppMetrics::new(metrics).map(drop).map_err(|error| Error::Settings {
+            problem: error.to_string(),
+            help: "give the path alone, for example `--app-metrics /metrics`, or a whole address",
+        })
+    }
+
+    /// A path of the application needs a port to ask.
+    fn check_has_port(&self, path: &str) -> Result<(), Error> {
+        if self.ingress.is_some() || self.app.port.is_some() {
+            return Ok(());
+        }
+        Err(Error::Settings {
+            problem: format!("nothing says on which port to ask `{path}`"),
+            help: "give the application's port with `--app-port`",
+        })
+    }
 }
 
 impl AppSettings {
+    /// Where the application exposes metrics of its own; a path is asked on its port.
+    pub fn metrics_url(&self) -> Option<String> {
+        match (self.metrics.as_deref()?, self.port) {
+            (path, Some(port)) if path.starts_with('/') => {
+                Some(format!("http://{}{path}", SocketAddr::new(self.host, port)))
+            }
+            (url, _) => Some(url.to_owned()),
+        }
+    }
+
     /// The code to exit with when the application exits with `code`.
     pub fn success_code(&self, code: u8) -> u8 {
         if self.success_exit_codes.contains(&code) { exit_codes::OK.code } else { code }
