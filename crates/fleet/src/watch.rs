@@ -11,6 +11,7 @@
 mod debounce;
 mod ignored;
 mod roots;
+mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 use debounce::Debounce;
 use ignored::Ignored;
 pub use roots::{Root, roots};
+use seen::Seen;
 
 /// How long nothing must change before a burst counts as over.
 const QUIET: Duration = Duration::from_millis(300);
@@ -91,6 +93,7 @@ pub struct Watch {
     ignored: Ignored,
     watched: BTreeSet<PathBuf>,
     debounce: Debounce,
+    seen: Seen,
 }
 
 impl Watch {
@@ -123,6 +126,7 @@ impl Watch {
             ignored,
             watched: directories,
             debounce: Debounce::new(QUIET, BURST_MAX),
+            seen: Seen::default(),
         })
     }
 
@@ -158,7 +162,12 @@ impl Watch {
             };
             tokio::select! {
                 biased;
-                () = quiet => return self.take(),
+                () = quiet => {
+                    let change = self.take();
+                    if change != Change::default() {
+                        return change;
+                    }
+                }
                 event = self.events.recv() => match event {
                     Some(path) => self.note(&path),
                     // The watcher lives as long as we do, so its thread has died.
@@ -171,6 +180,9 @@ impl Watch {
     fn take(&mut self) -> Change {
         let mut change = Change::default();
         for path in self.debounce.take() {
+            if !self.seen.is_news(&path) {
+                continue;
+            }
             if path == self.manifest {
                 change.is_manifest = true;
                 continue;
@@ -191,29 +203,33 @@ impl Watch {
     }
 
     fn note(&mut self, path: &Path) {
-        if self.has_lost_events.load(Ordering::Relaxed) {
-            self.debounce.note(path.to_owned(), Instant::now());
+        let now = Instant::now();
+        if self.has_lost_events.load(Ordering::Relaxed) || path == self.manifest {
+            self.debounce.note(path.to_owned(), now);
+            return;
+        }
+        let is_owned = owners(&self.roots, path).next().is_some();
+        if !is_owned && !self.has_root_below(path) {
+            return;
         }
         if path.file_name().is_some_and(|name| name == ".gitignore") {
             self.ignored.forget();
         }
-        if path != self.manifest {
-            if owners(&self.roots, path).next().is_none() && !self.has_root_below(path) {
-                return;
-            }
-            if self.ignored.is_ignored(path) {
-                return;
-            }
+        if self.ignored.is_ignored(path) {
+            return;
         }
-        if path.is_dir() {
-            // Polling reports a directory whose entries changed; each entry that matters is too.
-            if self.method == Method::Polling && self.watched.contains(path) {
-                return;
+        if !path.is_dir() {
+            self.watched.remove(path);
+            if is_owned {
+                self.debounce.note(path.to_owned(), now);
             }
-            self.watch_new(path);
+            return;
         }
-        if path == self.manifest || owners(&self.roots, path).next().is_some() {
-            self.debounce.note(path.to_owned(), Instant::now());
+        // Polling reports a directory whose entries changed; each entry that matters is too.
+        if self.method == Method::Events || !self.watched.contains(path) {
+            for file in self.watch_new(path) {
+                self.debounce.note(file, now);
+            }
         }
     }
 
@@ -221,21 +237,27 @@ impl Watch {
         self.roots.iter().flat_map(|root| &root.paths).any(|root| root.starts_with(path))
     }
 
-    /// Watches what appeared. A directory beyond the limits stays unwatched: the platform runs on.
-    fn watch_new(&mut self, path: &Path) {
-        // Its watch went away with the directory that had this name before.
-        self.watched.retain(|known| !known.starts_with(path));
+    /// Watches what appeared, and names the files that were there before the watch was.
+    ///
+    /// A directory beyond the limits stays unwatched: the platform runs on.
+    fn watch_new(&mut self, path: &Path) -> Vec<PathBuf> {
         let mut found = BTreeSet::new();
         if walk(path, &mut self.ignored, &mut found).is_err() {
-            return;
+            return Vec::new();
         }
+        let mut files = Vec::new();
         for directory in found {
             if self.watched.len() < DIRECTORIES_MAX
                 && self.watcher.watch(&directory, RecursiveMode::NonRecursive).is_ok()
             {
+                let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+                let entries = entries.map(|entry| entry.path()).filter(|path| !path.is_dir());
+                files.extend(entries.filter(|path| !self.ignored.is_ignored(path)));
                 self.watched.insert(directory);
             }
         }
+        files.retain(|file| owners(&self.roots, file).next().is_some());
+        files
     }
 }
 
@@ -454,7 +476,6 @@ mod tests {
     async fn files_in_a_new_directory_are_seen() {
         let mut files = files(Method::Events);
         fs::create_dir_all(files.top.join("api/new/deep")).unwrap();
-        files.change().await;
         files.write("api/new/deep/a.py");
         let change = files.change().await;
         assert_eq!(change.services["api"], [files.top.join("api/new/deep/a.py")]);
@@ -463,10 +484,11 @@ mod tests {
     #[tokio::test]
     async fn a_root_that_goes_and_comes_back_is_watched_again() {
         let mut files = files(Method::Events);
+        files.write("api/main.py");
+        files.change().await;
         fs::remove_dir_all(files.top.join("api")).unwrap();
         files.change().await;
         fs::create_dir_all(files.top.join("api/web")).unwrap();
-        files.change().await;
         files.write("api/web/again.html");
         assert_eq!(services(&files.change().await), ["web"]);
     }
@@ -482,6 +504,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_output_written_again_with_the_same_bytes_is_no_change() {
+        let mut files = files(Method::Events);
+        files.write("api/output.js");
+        files.change().await;
+        fs::remove_file(files.top.join("api/output.js")).unwrap();
+        files.write("api/output.js");
+        files.write("api/main.py");
+        let change = files.change().await;
+        assert_eq!(change.services["api"], [files.top.join("api/main.py")]);
+    }
+
+    #[tokio::test]
     async fn polling_sees_the_same() {
         let mut files = files(Method::Polling);
         files.write("api/a.out");
@@ -494,7 +528,7 @@ mod tests {
     async fn lost_events_change_every_service() {
         let mut files = files(Method::Events);
         files.watch.has_lost_events.store(true, Ordering::Relaxed);
-        files.write("plimsoll.yaml");
+        files.write("api/a.out");
         assert_eq!(services(&files.change().await), ["api", "web", "worker"]);
     }
 
