@@ -3,14 +3,18 @@
 pub mod completions;
 pub mod down;
 pub mod engine;
+pub mod explain;
 pub mod logs;
+pub mod plan;
 pub mod probe;
 pub mod restart;
 pub mod run;
 pub mod run_only;
+pub mod schema;
 pub mod start;
 pub mod status;
 pub mod stop;
+pub mod up;
 pub mod version;
 
 use std::io::Write;
@@ -46,12 +50,16 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Up(up::UpArgs),
     Status(status::StatusArgs),
     Logs(logs::LogsArgs),
     Start(start::StartArgs),
     Stop(stop::StopArgs),
     Restart(restart::RestartArgs),
     Down(down::DownArgs),
+    Plan(plan::PlanArgs),
+    Explain(explain::ExplainArgs),
+    Schema(schema::SchemaArgs),
     Run(run::RunCommand),
     #[command(hide = true)]
     Engine(engine::EngineArgs),
@@ -66,12 +74,16 @@ enum Command {
 /// When the command could not find out; the exit code is then 2.
 pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
+        Command::Up(args) => up::up(&args),
         Command::Status(args) => status::status(&args),
         Command::Logs(args) => logs::logs(&args),
         Command::Start(args) => start::start(&args),
         Command::Stop(args) => stop::stop(&args),
         Command::Restart(args) => restart::restart(&args),
         Command::Down(args) => down::down(&args),
+        Command::Plan(args) => plan::plan(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Schema(_) => schema::schema(),
         Command::Run(args) => run::run(&args),
         Command::Engine(_) => engine::engine(),
         Command::Probe(args) => probe::probe(&args),

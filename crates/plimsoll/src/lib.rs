@@ -11,6 +11,7 @@ pub mod exit;
 mod platform;
 mod report;
 mod screen;
+mod source;
 mod table;
 
 use std::ffi::OsString;

@@ -99,6 +99,19 @@ impl Renderer {
         out
     }
 
+    /// Words of our own about an item, without time and level.
+    pub fn render_words(&mut self, item: &str, words: &str) -> String {
+        let style = self.style_of(item);
+        let mut out = String::new();
+        for line in words.lines() {
+            self.paint(&mut out, style, &format!("{item:width$} |", width = self.width));
+            out.push(' ');
+            push_safe(&mut out, line, self.is_coloured);
+            out.push('\n');
+        }
+        out
+    }
+
     /// Says that lines are not shown.
     pub fn render_missed(&mut self, item: &str, n_lines: u64) -> String {
         let style = self.style_of(item);

@@ -152,9 +152,7 @@ fn a_killed_engine_costs_neither_the_app_nor_a_line() {
     let first = engine_pid(&run);
     signal(first, SIGKILL);
     wait_for("a new engine", PATIENCE, || {
-        children(run.pid())
-            .iter()
-            .any(|pid| *pid != app && *pid != first && is_alive(*pid))
+        children(run.pid()).iter().any(|pid| *pid != app && *pid != first && is_alive(*pid))
     });
     assert!(is_alive(app));
     let ended = run.wait(PATIENCE);
