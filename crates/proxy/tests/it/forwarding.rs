@@ -217,8 +217,9 @@ async fn a_large_body_passes_both_ways_unchanged() {
     })
     .await;
     let mut front = Front::before(app).await;
-    let body: Vec<u8> =
-        (0..8_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let body: Vec<u8> = (0..1_000_000_u64)
+        .flat_map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes())
+        .collect();
     let client = front.connect().await;
     let (mut read, mut write) = client.into_split();
     let sent = body.clone();

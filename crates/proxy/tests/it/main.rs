@@ -1,5 +1,7 @@
 //! The proxy on real sockets, against applications that are hyper servers or scripts of raw bytes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod drain;
 mod fields;
 mod forwarding;
