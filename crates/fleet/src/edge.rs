@@ -221,3 +221,59 @@ fn shown(item: &ItemStatus) -> Shown {
     };
     Shown::Down(reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(service: &str, port: Option<u16>) -> EdgeRoute {
+        EdgeRoute {
+            host: "localhost".into(),
+            path: format!("/{service}"),
+            service: service.into(),
+            upstream: port.map(|port| upstream(service, port)),
+        }
+    }
+
+    fn target_of(router: &Router, path: &str) -> String {
+        match &router.find("localhost:8000", path).unwrap().target {
+            Target::Upstream(upstream) => format!("to {}", upstream.name()),
+            Target::Down(down) => format!("{} is {}", down.service, down.reason),
+            Target::Site(_) => "a site".into(),
+        }
+    }
+
+    #[test]
+    fn only_what_serves_gets_requests_and_the_rest_says_why_not() {
+        let routes = [route("api", Some(1)), route("web", Some(2)), route("bot", None)];
+        let mut shown = BTreeMap::from([
+            ("api".to_owned(), Shown::Up),
+            ("web".to_owned(), Shown::Down("being built".into())),
+        ]);
+        let router = table(&routes, &shown).unwrap();
+        assert_eq!(target_of(&router, "/api/x"), "to api");
+        assert_eq!(target_of(&router, "/web"), "web is being built");
+        assert_eq!(target_of(&router, "/bot"), "bot is starting");
+        shown.insert("web".into(), Shown::Up);
+        assert_eq!(target_of(&table(&routes, &shown).unwrap(), "/web"), "to web");
+    }
+
+    #[test]
+    fn hosts_of_a_domain_become_hosts_of_localhost() {
+        let text = "plimsoll: 1\napp: shop\nservices:\n  a: {run: ./a, port: 8001, route: \"@\"}\n  \
+                    b: {run: ./b, port: 8002, route: [api/v1, www.other.example]}\n\
+                    environments: {staging: {target: host, hosts: [h], domain: shop.example}}\n";
+        let manifest = manifest::parse(text).unwrap();
+        let plan = manifest::resolve(&manifest, "staging").unwrap().plan;
+        let urls: Vec<_> =
+            plan.routes().iter().map(|(route, _)| public_url(&plan, route, 8000)).collect();
+        assert_eq!(
+            urls,
+            [
+                "http://api.localhost:8000/v1",
+                "http://localhost:8000",
+                "http://www.other.example:8000"
+            ]
+        );
+    }
+}

@@ -309,3 +309,6 @@ impl<'a> Assembly<'a> {
         self.out.spec.tasks.len() - 1
     }
 }
+
+#[cfg(test)]
+mod tests;
