@@ -4,10 +4,9 @@
 //! impls as the decoding, so that the two cannot disagree about which keys there are.
 //! Deliberately no meaning across keys: that is `resolve`.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use std::borrow::Cow;
 
 use crate::{
     diagnostics::{Code, Problem},
@@ -43,9 +42,9 @@ pub(crate) trait Short: Sized {
 
 impl Reader {
     /// Tells that something else was expected here.
-    pub(crate) fn wrong_shape(&mut self, node: &Node, noun: &str) {
+    pub(crate) fn wrong_shape(&mut self, node: &Node, noun: &str, help: &str) {
         let message = format!("expected {noun}, found {}", node.shape.noun());
-        self.problems.push(Problem::error(Code::WrongShape, message).at(node.span, ""));
+        self.problems.push(Problem::error(Code::WrongShape, message).at(node.span, "").help(help));
     }
 
     /// Tells that a text is not a value of its type.
@@ -82,7 +81,7 @@ impl Reader {
         noun: &str,
     ) -> Option<Vec<(&'a Spanned<String>, &'a Node)>> {
         let Shape::Map(entries) = &node.shape else {
-            self.wrong_shape(node, noun);
+            self.wrong_shape(node, noun, "write keys and values: `{key: value}`");
             return None;
         };
         let mut first: BTreeMap<&str, Span> = BTreeMap::new();
@@ -105,7 +104,7 @@ impl Reader {
         match &node.shape {
             Shape::Text(text) => Some(text),
             Shape::Null | Shape::List(_) | Shape::Map(_) => {
-                self.wrong_shape(node, noun);
+                self.wrong_shape(node, noun, "write a single value");
                 None
             }
         }
@@ -146,7 +145,7 @@ impl<T: Decode> Decode for Vec<Spanned<T>> {
 
     fn decode(node: &Node, reader: &mut Reader) -> Option<Self> {
         let Shape::List(items) = &node.shape else {
-            reader.wrong_shape(node, Self::NOUN);
+            reader.wrong_shape(node, Self::NOUN, "put it in brackets: `[a, b]`");
             return None;
         };
         let decode = |item: &Node| Some(Spanned::new(T::decode(item, reader)?, item.span));
@@ -244,7 +243,8 @@ impl<K, V: JsonSchema> JsonSchema for Table<K, V> {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let value = generator.subschema_for::<V>();
-        json_schema!({"type": "object", "additionalProperties": {"anyOf": [value, {"type": "null"}]}})
+        let value = json_schema!({"anyOf": [value, {"type": "null"}]});
+        json_schema!({"type": "object", "additionalProperties": value})
     }
 }
 

@@ -199,7 +199,9 @@ impl Problems {
     #[must_use]
     pub fn render(&self, source_name: &str, text: &str, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        let text = masked(text, &self.list);
+        // A problem without a place shows no line, so that even a huge text costs nothing.
+        let has_labels = self.list.iter().any(|problem| !problem.labels.is_empty());
+        let text = if has_labels { masked(text, &self.list) } else { String::new() };
         let mut out = String::new();
         for problem in &self.list {
             out.push_str(&render_one(problem, source_name, &text, &renderer));

@@ -8,7 +8,10 @@ macro_rules! keys {
     ($(
         $(#[doc = $doc:literal])*
         $type:ident, $noun:literal {
-            $($(#[doc = $meaning:literal])* $field:ident [$key:literal]: $value:ty = $default:literal;)*
+            $(
+                $(#[doc = $meaning:literal])*
+                $field:ident [$key:literal]: $value:ty = $default:literal;
+            )*
         }
     )*) => {$(
         $(#[doc = $doc])*

@@ -14,6 +14,7 @@ mod manifest;
 mod resolve;
 
 mod explain;
+mod reference;
 mod schema;
 
 mod raw;
@@ -37,7 +38,8 @@ pub use explain::{Explanation, UnknownPath, explain};
 pub use manifest::{BUILT_IN_ENVIRONMENT, Manifest, VERSION, parse};
 pub use names::Malformed;
 pub use plan::Plan;
+pub use reference::reference_markdown;
 pub use resolve::{Origin, Resolution, resolve};
-pub use schema::{json_schema, reference_markdown};
+pub use schema::json_schema;
 pub use span::Span;
 pub use syntax::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};

@@ -22,7 +22,7 @@ pub const TEXT_BYTES_MAX: usize = 1 << 20;
 pub const DEPTH_MAX: usize = 32;
 
 /// Most maps, lists and texts, anchors expanded.
-pub const NODES_MAX: usize = 100_000;
+pub const NODES_MAX: usize = 50_000;
 
 /// A piece of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,7 +187,7 @@ fn placed(raw: serde_saphyr::Spanned<Raw>, text: &str) -> Node {
         Raw::List(items) => {
             let items: Vec<Node> = items.into_iter().map(|item| placed(item, text)).collect();
             let span = items.iter().fold(span, |all, item| grown(all, item.span));
-            Node { span, shape: Shape::List(items) }
+            Node { span: closed(span, text), shape: Shape::List(items) }
         }
         Raw::Map(entries) => {
             let place = |(key, value): (serde_saphyr::Spanned<String>, _)| {
@@ -198,7 +198,7 @@ fn placed(raw: serde_saphyr::Spanned<Raw>, text: &str) -> Node {
             let span = entries
                 .iter()
                 .fold(span, |all, (key, value)| grown(grown(all, key.span), value.span));
-            Node { span, shape: Shape::Map(entries) }
+            Node { span: closed(span, text), shape: Shape::Map(entries) }
         }
     }
 }
@@ -208,11 +208,29 @@ fn grown(all: Span, item: Span) -> Span {
     if item.start < all.start { all } else { all.join(item) }
 }
 
+/// A bracketed collection's span with its closing bracket.
+fn closed(span: Span, text: &str) -> Span {
+    let closing = match text.as_bytes().get(span.start as usize) {
+        Some(b'[') => ']',
+        Some(b'{') => '}',
+        _ => return span,
+    };
+    let rest = text.get(span.end as usize..).unwrap_or("");
+    let after = rest.trim_start_matches([' ', ',', '\n', '\r']);
+    if after.starts_with(closing) {
+        let skipped = u32::try_from(rest.len() - after.len()).unwrap_or(0);
+        Span { start: span.start, end: span.end + skipped + 1 }
+    } else {
+        span
+    }
+}
+
 /// A location as bytes; trailing white space of block texts is left out.
 fn span_of(location: &Location, text: &str) -> Span {
     let bytes = location.span();
-    let (Some(start), Some(length)) = (bytes.byte_offset(), bytes.byte_len()) else {
-        return Span::default();
+    let (start, length) = match (bytes.byte_offset(), bytes.byte_len()) {
+        (Some(start), Some(length)) => (start, length),
+        _ => (byte_of(location, text), 1),
     };
     let limit = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX).min(text.len());
     let (start, end) = (limit(start), limit(start.saturating_add(length)));
@@ -222,10 +240,25 @@ fn span_of(location: &Location, text: &str) -> Span {
     Span { start: small(start), end: small(end) }
 }
 
+/// The byte of a location that only has line and column.
+fn byte_of(location: &Location, text: &str) -> u64 {
+    let before = usize::try_from(location.line()).unwrap_or(usize::MAX).saturating_sub(1);
+    let column = usize::try_from(location.column()).unwrap_or(usize::MAX).saturating_sub(1);
+    let mut lines = text.split_inclusive('\n');
+    let skipped: usize = lines.by_ref().take(before).map(str::len).sum();
+    let line = lines.next().unwrap_or("").trim_end();
+    let within = line.char_indices().nth(column).map_or(line.len(), |(byte, _)| byte);
+    u64::try_from(skipped + within).unwrap_or(u64::MAX)
+}
+
 fn problem(error: &serde_saphyr::Error, text: &str) -> Problem {
     use serde_saphyr::Error as Yaml;
     let words = words_of(error);
-    let (code, message, help) = match error {
+    let cause = match error {
+        Yaml::AliasError { error, .. } => error.as_ref(),
+        other => other,
+    };
+    let (code, message, help) = match cause {
         Yaml::MultipleDocuments { .. } => (
             Code::SeveralDocuments,
             "the file holds more than one document".to_owned(),
@@ -268,6 +301,8 @@ fn words_of(error: &serde_saphyr::Error) -> String {
         Some((place, words)) if place.starts_with("line ") => words,
         _ => first,
     };
+    // The place is shown by a caret.
+    let words = words.split(" at line ").next().unwrap_or(words);
     /// Some of them quote the text.
     const WORDS_MAX: usize = 160;
     words.chars().take(WORDS_MAX).collect()

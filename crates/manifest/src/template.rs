@@ -1,6 +1,6 @@
 //! Strings with placeholders, checked: a `Template` names only things that exist in its plan.
 //!
-//! `${env.…}` is already filled in. Addresses stay parts, since a local port is only known when it
+//! `${env.…}` is filled in already. Addresses stay parts, since a local port is only known once it
 //! runs; secrets stay parts, since they are never resolved at render time.
 //! Invariant: `Display` gives a text that means the same template.
 
@@ -41,7 +41,10 @@ pub enum Part {
 }
 
 macro_rules! outputs {
-    ($(#[doc = $doc:literal])* $type:ident { $($(#[doc = $each:literal])* $name:ident = $text:literal,)* }) => {
+    (
+        $(#[doc = $doc:literal])*
+        $type:ident { $($(#[doc = $each:literal])* $name:ident = $text:literal,)* }
+    ) => {
         $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $type { $($(#[doc = $each])* $name,)* }

@@ -5,7 +5,10 @@ use serde::Serialize;
 use crate::names::{Domain, EnvName};
 
 macro_rules! words {
-    ($(#[doc = $doc:literal])* $type:ident { $($(#[doc = $each:literal])* $name:ident = $text:literal,)* }) => {
+    (
+        $(#[doc = $doc:literal])*
+        $type:ident { $($(#[doc = $each:literal])* $name:ident = $text:literal,)* }
+    ) => {
         $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $type { $($(#[doc = $each])* $name,)* }

@@ -25,13 +25,22 @@ pub struct Managed {
 
 macro_rules! providers {
     ($($(#[doc = $doc:literal])* $type:ident {
-        $($(#[doc = $each:literal])* $name:ident $({ $($(#[doc = $fdoc:literal])* $field:ident: $ftype:ty,)* })? = $text:literal,)*
+        $(
+            $(#[doc = $each:literal])*
+            $name:ident $({
+                $($(#[doc = $meaning:literal])* $field:ident: $value:ty,)*
+            })? = $text:literal,
+        )*
     })*) => {$(
         $(#[doc = $doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
         #[serde(tag = "via")]
         pub enum $type {
-            $($(#[doc = $each])* #[serde(rename = $text)] $name $({ $($(#[doc = $fdoc])* $field: $ftype,)* })?,)*
+            $(
+                $(#[doc = $each])*
+                #[serde(rename = $text)]
+                $name $({ $($(#[doc = $meaning])* $field: $value,)* })?,
+            )*
         }
 
         impl $type {

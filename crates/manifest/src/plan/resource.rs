@@ -54,6 +54,21 @@ impl ResourceType {
         }
     }
 
+    /// The words that `via` takes for it.
+    #[must_use]
+    pub const fn providers(self) -> &'static [&'static str] {
+        match self {
+            ResourceType::Postgres => PostgresVia::WORDS,
+            ResourceType::Redis => RedisVia::WORDS,
+            ResourceType::Kafka => KafkaVia::WORDS,
+            ResourceType::Bucket => BucketVia::WORDS,
+            ResourceType::Queue => QueueVia::WORDS,
+            ResourceType::Http => HttpVia::WORDS,
+            ResourceType::Volume => VolumeVia::WORDS,
+            ResourceType::Image => ImageVia::WORDS,
+        }
+    }
+
     /// The output that `uses` brings, and the end of its variable's name when that begins with
     /// the resource's.
     #[must_use]

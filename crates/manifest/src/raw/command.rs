@@ -45,7 +45,11 @@ impl Decode for RawCommand {
             Shape::Null | Shape::Map(_) => {
                 let script = Script::decode(node, reader)?;
                 let Some(shell) = script.shell.value() else {
-                    reader.wrong_shape(node, "a command: a line, words, or `{shell: …}`");
+                    reader.wrong_shape(
+                        node,
+                        "a command",
+                        "write a line, a list of words, or `{shell: …}`",
+                    );
                     return None;
                 };
                 Some(RawCommand::Shell(shell.clone()))
@@ -83,6 +87,8 @@ keys! {
     RawMigrate, "`migrate`" {
         /// Brings the schema forward, so that the old release still works.
         run ["run"]: RawCommand = "required";
+        /// Short for `run: {shell: …}`.
+        shell ["shell"]: String = "none";
         /// Removes what only the old release needed; a later step of its own.
         contract ["contract"]: RawCommand = "none";
         /// Undoes `run`; never executed without being asked for.
@@ -99,6 +105,8 @@ keys! {
     RawVerb, "a verb" {
         /// What it executes in the service's directory.
         run ["run"]: RawCommand = "required";
+        /// Short for `run: {shell: …}`.
+        shell ["shell"]: String = "none";
         /// One line for `make help`.
         help ["help"]: String = "none";
         /// Whether a pull request must pass it, as an evaluation does.
@@ -106,16 +114,12 @@ keys! {
     }
 }
 
-/// Maps whose short form is a command in any of its forms.
+/// Maps whose short form is a line or words.
 macro_rules! short_command {
     ($($type:ident),*) => {$(
         impl Short for $type {
             fn short(node: &Node, reader: &mut Reader) -> Option<Option<$type>> {
-                let is_script = match &node.shape {
-                    Shape::Map(entries) => entries.iter().any(|(key, _)| key.value == "shell"),
-                    Shape::Null | Shape::Text(_) | Shape::List(_) => false,
-                };
-                if matches!(node.shape, Shape::Map(_)) && !is_script {
+                if matches!(node.shape, Shape::Map(_)) {
                     return None;
                 }
                 let Some(command) = RawCommand::decode(node, reader) else { return Some(None) };

@@ -361,12 +361,20 @@ impl Decode for RawUse {
                     Some(RawUse { name: name.clone(), detail })
                 }
                 _ => {
-                    reader.wrong_shape(node, "one name per entry: `- db: {as: NAME}`");
+                    reader.wrong_shape(
+                        node,
+                        Self::NOUN,
+                        "write one name per entry: `- db: {as: NAME}`",
+                    );
                     None
                 }
             },
             Shape::Null | Shape::List(_) => {
-                reader.wrong_shape(node, "the name of a resource or service");
+                reader.wrong_shape(
+                    node,
+                    "the name of a resource or service",
+                    "write `[db, cache]`",
+                );
                 None
             }
         }

@@ -115,11 +115,11 @@ impl Merged {
             policies: raw.policies.value().cloned().unwrap_or_default(),
         };
         if let Some(Spanned { value: over, .. }) = overlay {
-            let services = over.services.value().cloned().unwrap_or_default();
-            let resources = over.resources.value().cloned().unwrap_or_default();
+            let mut services = over.services.value().cloned().unwrap_or_default();
+            let mut resources = over.resources.value().cloned().unwrap_or_default();
             known_only(
                 &merged.services,
-                &services,
+                &mut services,
                 "service",
                 name,
                 Code::UnknownService,
@@ -127,7 +127,7 @@ impl Merged {
             );
             known_only(
                 &merged.resources,
-                &resources,
+                &mut resources,
                 "resource",
                 name,
                 Code::UnknownResource,
@@ -203,27 +203,26 @@ fn merge_some<T: Merge>(base: &mut T, over: &Field<T>) {
     }
 }
 
-/// An overlay changes what is there; a new name in it is a mistyped one.
+/// An overlay changes what is there; a new name in it is a mistyped one, and is taken out.
 fn known_only<K: Ord + AsRef<str>, V>(
     base: &Table<K, V>,
-    over: &Table<K, V>,
+    over: &mut Table<K, V>,
     what: &str,
     environment: &EnvName,
     code: Code,
     problems: &mut Vec<Problem>,
 ) {
-    for (name, row) in &over.0 {
-        if !base.0.contains_key(name) {
-            let name = name.as_ref();
-            let message = format!(
-                "environment `{environment}` changes {what} `{name}`, which does not exist"
-            );
-            let known = base.0.keys().map(AsRef::as_ref);
-            problems.push(
-                Problem::error(code, message).at(row.key, "").help(suggest::help(name, known)),
-            );
+    over.0.retain(|name, row| {
+        if base.0.contains_key(name) {
+            return true;
         }
-    }
+        let name = name.as_ref();
+        let message =
+            format!("environment `{environment}` changes {what} `{name}`, which does not exist");
+        let help = suggest::help(name, base.0.keys().map(AsRef::as_ref));
+        problems.push(Problem::error(code, message).at(row.key, "").help(help));
+        false
+    });
 }
 
 fn unknown_service<V>(services: &Table<ServiceName, V>, name: &Spanned<ServiceName>) -> Problem {

@@ -10,20 +10,6 @@ use crate::{
     units::Bytes,
 };
 
-/// The words of `via` for a type.
-pub(super) const fn words(kind: ResourceType) -> &'static [&'static str] {
-    match kind {
-        ResourceType::Postgres => PostgresVia::WORDS,
-        ResourceType::Redis => RedisVia::WORDS,
-        ResourceType::Kafka => KafkaVia::WORDS,
-        ResourceType::Bucket => BucketVia::WORDS,
-        ResourceType::Queue => QueueVia::WORDS,
-        ResourceType::Http => HttpVia::WORDS,
-        ResourceType::Volume => VolumeVia::WORDS,
-        ResourceType::Image => ImageVia::WORDS,
-    }
-}
-
 /// Who provides a type in a place when nobody says so; `None` where there is no good answer.
 pub(super) fn usual(kind: ResourceType, environment: &Environment) -> Option<&'static str> {
     let cloud = environment.cloud.as_ref().map(|cloud| cloud.provider);
@@ -135,7 +121,8 @@ impl Resolver<'_> {
         if let (Some(via), false) = (draft.raw.via.get(), fits(&draft.via, target)) {
             let (name, place) = (draft.name, &draft.environment.name);
             let message = format!(
-                "resource `{name}` is `via: {}`, which environment `{place}` ({target}) cannot have",
+                "resource `{name}` is `via: {}`, which environment `{place}` ({target}) \
+                 cannot have",
                 crate::names::shortened(&draft.via)
             );
             let usual = usual(draft.kind, draft.environment).unwrap_or("url");

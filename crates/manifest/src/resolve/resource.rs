@@ -97,7 +97,7 @@ impl Resolver<'_> {
                 continue;
             };
             self.check_keys(name, kind, raw);
-            let via = self.via(&at, name, kind, spanned, environment);
+            let Some(via) = self.via(&at, name, kind, spanned, environment) else { continue };
             let span = spanned.span;
             let draft = Draft { at, name, raw, span, kind, via, environment };
             if let Some(spec) = self.spec(&draft) {
@@ -121,7 +121,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// Who provides it: the written word, `url` when there is one, else by place.
+    /// Who provides it: the written word, `url` when there is one, else by place. `None` when the
+    /// problem was told.
     fn via(
         &mut self,
         at: &str,
@@ -129,27 +130,27 @@ impl Resolver<'_> {
         kind: ResourceType,
         raw: &Spanned<RawResource>,
         environment: &Environment,
-    ) -> String {
+    ) -> Option<String> {
         if let Some(via) = self.opt(at, "via", &raw.value.via) {
-            return via;
+            return Some(via);
         }
         if raw.value.url.is_set() || kind == ResourceType::Http {
             self.note(at, "via", Origin::Derived { from: "`url`".to_owned() });
-            return "url".to_owned();
+            return Some("url".to_owned());
         }
         if let Some(via) = super::provider::usual(kind, environment) {
-            return via.to_owned();
+            return Some(via.to_owned());
         }
         let message =
             format!("nobody provides a {kind} by default in environment `{}`", environment.name);
-        let words = super::provider::words(kind).join(", ");
+        let words = kind.providers().join(", ");
         let help = format!(
             "write `environments.{}.resources.{name}.via`: one of {words}",
             environment.name
         );
         let problem = Problem::error(Code::MissingKey, message).at(start(raw.span), "");
         self.tell(problem.help(help));
-        "url".to_owned()
+        None
     }
 
     fn spec(&mut self, draft: &Draft<'_>) -> Option<ResourceSpec> {
@@ -345,7 +346,7 @@ impl Resolver<'_> {
 
     /// The word of `via` is none of the type's.
     pub(super) fn unknown_via(&mut self, draft: &Draft<'_>) {
-        let words = super::provider::words(draft.kind);
+        let words = draft.kind.providers();
         let (via, kind) = (crate::names::shortened(&draft.via), draft.kind);
         let span = draft.raw.via.get().map_or(start(draft.span), |via| via.span);
         let message = format!("`{via}` does not provide a {kind}");

@@ -20,7 +20,7 @@ use crate::{
         command::RawCommand,
         service::{RawService, RouteHost},
     },
-    span::Spanned,
+    span::{Span, Spanned},
     units::Millis,
 };
 
@@ -174,17 +174,14 @@ impl Resolver<'_> {
         self.note(at, "migrate", origin);
         let spanned = raw.migrate.get()?;
         let (at, raw) = (&join(at, "migrate"), &spanned.value.value);
-        if !raw.run.is_set() {
-            let problem = Problem::error(Code::MissingKey, "`migrate` has no `run`");
-            self.tell(problem.at(start(spanned.span), "").help("write the command as `run: …`"));
-        }
+        let run = self.run_or_shell(at, "`migrate`", spanned.span, (&raw.run, &raw.shell), edges);
         Some(Migrate {
             contract: self.command_at(at, "contract", &raw.contract, edges),
             down: self.command_at(at, "down", &raw.down, edges),
             check: self.command_at(at, "check", &raw.check, edges),
             timeout: self.or(at, "timeout", &raw.timeout, || Millis::from_secs(600)),
             lock_timeout: self.or(at, "lock_timeout", &raw.lock_timeout, || Millis(100)),
-            run: self.command_at(at, "run", &raw.run, edges)?,
+            run: run?,
         })
     }
 
@@ -198,17 +195,47 @@ impl Resolver<'_> {
         for (name, key, spanned) in raw.verbs.value().into_iter().flat_map(Table::iter) {
             let at = &join(at, &format!("verbs.{name}"));
             let raw = &spanned.value.value;
-            if !raw.run.is_set() {
-                let message = format!("verb `{name}` has no `run`");
-                let problem = Problem::error(Code::MissingKey, message).at(key, "");
-                self.tell(problem.help("write the command as `run: …`"));
-            }
-            let Some(run) = self.command_at(at, "run", &raw.run, edges) else { continue };
+            let what = format!("verb `{name}`");
+            let Some(run) = self.run_or_shell(at, &what, key, (&raw.run, &raw.shell), edges) else {
+                continue;
+            };
             let help = self.opt(at, "help", &raw.help);
             let gate = self.or(at, "gate", &raw.gate, || false);
             verbs.insert(name.clone(), Verb { run, help, gate });
         }
         verbs
+    }
+
+    /// The command of a map that has either `run` or `shell`.
+    fn run_or_shell(
+        &mut self,
+        at: &str,
+        what: &str,
+        span: Span,
+        (run, shell): (&Field<RawCommand>, &Field<String>),
+        edges: &Edges<'_>,
+    ) -> Option<Command> {
+        match (run.get(), shell.get()) {
+            (Some(_), None) => self.command_at(at, "run", run, edges),
+            (None, Some(script)) => {
+                let origin = self.written(script.span);
+                self.note(at, "run", origin);
+                Some(Command::Shell { shell: script.value.clone() })
+            }
+            (Some(run), Some(shell)) => {
+                let problem =
+                    Problem::error(Code::Conflict, format!("{what} has both `run` and `shell`"))
+                        .at(shell.span, "")
+                        .at(run.span, "`run` is here");
+                self.tell(problem.help("keep one of them"));
+                None
+            }
+            (None, None) => {
+                let problem = Problem::error(Code::MissingKey, format!("{what} has no `run`"));
+                self.tell(problem.at(start(span), "").help("write the command as `run: …`"));
+                None
+            }
+        }
     }
 
     fn smoke(&mut self, at: &str, raw: &RawService) -> Vec<SmokeCheck> {
