@@ -428,3 +428,170 @@ pub fn start_gates(snapshot: &Snapshot, now: Moment) -> Vec<Reason> {
         .filter(|(_, verdict)| verdict.gates.start && verdict.status_at(now) == Status::Fail);
     closed.map(|(name, _)| Reason::Dependency(name.clone())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    fn verdict(status: Status, severity: Severity, gates: Gates, checked: Moment) -> Verdict {
+        Verdict {
+            kind: "tcp",
+            severity,
+            gates,
+            interval: INTERVAL,
+            status,
+            observed: None,
+            checked,
+            last_success: None,
+            consecutive_failures: 0,
+            output: None,
+        }
+    }
+
+    const READY: Gates = Gates { start: false, ready: true, live: false };
+
+    fn serving(now: Moment) -> Arc<Board> {
+        let board = Board::new(Identity::default(), now);
+        board.set_phase(Phase::Starting, now);
+        board.app_spawned(7, now);
+        board.set_phase(Phase::Started, now);
+        board
+    }
+
+    #[test]
+    fn until_the_app_has_started_the_phase_is_the_reason() {
+        let now = Moment::now();
+        let board = Board::new(Identity::default(), now);
+        for phase in [Phase::Init, Phase::Gating, Phase::Starting] {
+            board.set_phase(phase, now);
+            assert_eq!(ready(&board.snapshot(), now), [Reason::Phase(phase)]);
+            assert_eq!(started(&board.snapshot(), now), [Reason::Phase(phase)]);
+            assert_eq!(live(&board.snapshot(), now), None);
+        }
+    }
+
+    #[test]
+    fn a_started_app_without_probes_is_ready() {
+        let now = Moment::now();
+        let snapshot = serving(now).snapshot();
+        assert_eq!(ready(&snapshot, now), []);
+        assert_eq!(started(&snapshot, now), []);
+        assert_eq!(live(&snapshot, now), None);
+    }
+
+    #[test]
+    fn only_a_hard_dependency_that_gates_readiness_makes_unready() {
+        let now = Moment::now();
+        let board = serving(now);
+        let fail = |severity, gates| verdict(Status::Fail, severity, gates, now);
+        board.record("soft", fail(Severity::Soft, READY), now);
+        board.record("start", fail(Severity::Hard, Gates { start: true, ..Gates::default() }), now);
+        assert_eq!(ready(&board.snapshot(), now), []);
+        let changed = board.record("db", fail(Severity::Hard, READY), now);
+        let reasons = vec![Reason::Dependency("db".into())];
+        assert_eq!(changed, Some(ReadyChange::BecameUnready(reasons.clone())));
+        assert_eq!(ready(&board.snapshot(), now), reasons);
+        assert_eq!(live(&board.snapshot(), now), None, "no dependency decides over life");
+    }
+
+    #[test]
+    fn a_verdict_that_nobody_renews_is_a_failure() {
+        let now = Moment::now();
+        let board = serving(now);
+        board.record("db", verdict(Status::Pass, Severity::Hard, READY, now), now);
+        assert_eq!(ready(&board.snapshot(), now + INTERVAL * 3), []);
+        let later = now + INTERVAL * 3 + Duration::from_millis(1);
+        assert_eq!(ready(&board.snapshot(), later), [Reason::Dependency("db".into())]);
+    }
+
+    #[test]
+    fn a_warning_is_still_up() {
+        let now = Moment::now();
+        let board = serving(now);
+        board.record("db", verdict(Status::Warn, Severity::Hard, READY, now), now);
+        assert_eq!(ready(&board.snapshot(), now), []);
+    }
+
+    #[test]
+    fn a_drain_is_unready_at_once_and_live_until_the_app_is_gone() {
+        let now = Moment::now();
+        let board = serving(now);
+        assert!(matches!(
+            board.set_phase(Phase::Draining, now),
+            Some(ReadyChange::BecameUnready(reasons)) if reasons == [Reason::Draining]
+        ));
+        board.set_phase(Phase::Stopping, now);
+        assert_eq!(live(&board.snapshot(), now), None);
+        board.app_exited("exit 0", now);
+        assert_eq!(live(&board.snapshot(), now), Some(Reason::AppExited));
+        assert_eq!(started(&board.snapshot(), now), [], "once started, always started");
+    }
+
+    #[test]
+    fn a_stale_heartbeat_is_death_but_only_once_the_app_has_started() {
+        let now = Moment::now();
+        let gates = Gates { live: true, ..Gates::default() };
+        let failed = verdict(Status::Fail, Severity::Hard, gates, now);
+        let board = Board::new(Identity::default(), now);
+        board.record("worker", failed.clone(), now);
+        assert_eq!(live(&board.snapshot(), now), None);
+        let board = serving(now);
+        board.record("worker", failed, now);
+        assert_eq!(live(&board.snapshot(), now), Some(Reason::HeartbeatStale("worker".into())));
+        assert_eq!(ready(&board.snapshot(), now), []);
+    }
+
+    #[test]
+    fn since_is_when_the_answer_last_turned() {
+        let now = Moment::now();
+        let board = serving(now);
+        let later = now + Duration::from_secs(60);
+        board.record("db", verdict(Status::Pass, Severity::Hard, READY, later), later);
+        assert_eq!(board.snapshot().ready_since, now);
+        board.record("db", verdict(Status::Fail, Severity::Hard, READY, later), later);
+        assert_eq!(board.snapshot().ready_since, later);
+        assert_eq!(board.snapshot().last_ready, Some(later.wall));
+    }
+
+    #[test]
+    fn a_second_spawn_is_a_restart() {
+        let now = Moment::now();
+        let board = serving(now);
+        board.app_exited("signal KILL", now);
+        board.app_spawned(8, now);
+        let app = &board.snapshot().app;
+        assert_eq!((app.pid, app.restarts), (Some(8), 1));
+    }
+
+    proptest! {
+        #[test]
+        fn ready_implies_live_and_started(
+            steps in prop::collection::vec((0..6u8, 0..20u64), 0..20), probe in 0..20u64
+        ) {
+            let mut now = Moment::now();
+            let board = Board::new(Identity::default(), now);
+            let phases = [Phase::Starting, Phase::Started, Phase::Draining, Phase::Stopping];
+            for (step, seconds) in steps {
+                now = now + Duration::from_secs(seconds);
+                match step {
+                    0 => drop(board.app_spawned(1, now)),
+                    1 => drop(board.app_exited("exit 1", now)),
+                    2 => drop(board.drain(now)),
+                    _ => {
+                        let phase = phases[usize::try_from(seconds % 4).unwrap_or(0)];
+                        board.set_phase(phase, now);
+                    }
+                }
+            }
+            let (snapshot, now) = (board.snapshot(), now + Duration::from_secs(probe));
+            if ready(&snapshot, now).is_empty() {
+                prop_assert!(live(&snapshot, now).is_none());
+                prop_assert!(started(&snapshot, now).is_empty());
+            }
+        }
+    }
+}

@@ -254,3 +254,162 @@ pub async fn start_gates_open(board: &Board, limit: Duration) -> Result<(), Vec<
         Err(_) => Err(board::start_gates(&board.snapshot(), Moment::now())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::board::Identity;
+    use crate::logs;
+
+    /// Longer than any of these tests needs.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    struct Rig {
+        board: Arc<Board>,
+        _probes: Probes,
+        _logs: logs::Pipeline,
+    }
+
+    fn rig(probes: &str) -> Rig {
+        let null = || std::fs::File::options().write(true).open("/dev/null").expect("null").into();
+        let empty = || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe").0;
+        let (sink, pipeline) = logs::start(
+            &logs::Settings::new(logs::Format::Json, Identity::default()),
+            logs::Inputs { stdout: empty(), stderr: empty() },
+            logs::Outputs { stdout: null(), stderr: null() },
+            logs::Counters::default(),
+        )
+        .expect("a pipeline");
+        let board = Board::new(Identity::default(), Moment::now());
+        let metrics = Metrics::new(&Identity::default(), &[]);
+        let probes = spawn(parse(probes).expect("valid"), &board, &metrics, &sink);
+        Rig { board, _probes: probes, _logs: pipeline }
+    }
+
+    impl Rig {
+        /// Waits for a verdict of the probe `p` that is wanted.
+        async fn verdict(&self, is_wanted: impl Fn(&Verdict) -> bool) -> Verdict {
+            let mut updates = self.board.subscribe();
+            let wait = async {
+                loop {
+                    let verdict = updates.borrow_and_update().verdicts["p"].clone();
+                    if is_wanted(&verdict) {
+                        return verdict;
+                    }
+                    updates.changed().await.expect("the board lives");
+                }
+            };
+            tokio::time::timeout(PATIENCE, wait).await.expect("the verdict comes")
+        }
+    }
+
+    #[tokio::test]
+    async fn before_the_first_result_it_is_not_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let rig =
+            rig(&format!("{{\"p\": {{\"tcp\": \"127.0.0.1:{port}\", \"gate\": [\"start\"]}}}}"));
+        let first = rig.board.snapshot().verdicts["p"].clone();
+        assert_eq!((first.status, first.output.as_deref()), (Status::Fail, Some("no result yet")));
+        assert_eq!(start_gates_open(&rig.board, PATIENCE).await, Ok(()));
+        let verdict = rig.verdict(|verdict| verdict.status == Status::Pass).await;
+        assert_eq!(verdict.output, None);
+        assert!(verdict.last_success.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_closed_gate_is_named_when_the_time_is_over() {
+        let rig = rig(r#"{"p": {"tcp": "127.0.0.1:1", "gate": ["start"]}}"#);
+        let closed = start_gates_open(&rig.board, Duration::from_millis(20)).await;
+        assert_eq!(closed, Err(vec![board::Reason::Dependency("p".into())]));
+    }
+
+    #[tokio::test]
+    async fn a_dependency_that_never_answers_fails_within_the_timeout() {
+        // Connections wait in the backlog; nobody ever accepts them.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let rig = rig(&format!(
+            "{{\"p\": {{\"http\": \"http://{address}/x?token=hush\", \"timeout_ms\": 40}}}}"
+        ));
+        let verdict = rig.verdict(|verdict| verdict.consecutive_failures > 0).await;
+        assert_eq!(verdict.status, Status::Fail);
+        let said = format!("GET http://{address}/x: no answer within 40 ms");
+        assert_eq!(verdict.output, Some(said));
+    }
+
+    #[tokio::test]
+    async fn a_dependency_that_trickles_fails_within_the_timeout() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            stream.set_read_timeout(Some(Duration::from_millis(5))).expect("set");
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: ");
+            // A byte now and then, until the probe gives up.
+            while stream.write_all(b"x").is_ok() {
+                let _ = stream.read(&mut [0; 64]);
+            }
+        });
+        let rig =
+            rig(&format!("{{\"p\": {{\"http\": \"http://{address}/\", \"timeout_ms\": 60}}}}"));
+        let verdict = rig.verdict(|verdict| verdict.consecutive_failures > 0).await;
+        assert!(verdict.output.expect("said").ends_with("no answer within 60 ms"));
+        drop(rig);
+        server.join().expect("the connection was closed");
+    }
+
+    #[tokio::test]
+    async fn it_warns_before_it_fails_and_recovers_with_one_pass() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let rig = rig(&format!("{{\"p\": {{\"tcp\": \"{address}\", \"interval_ms\": 100}}}}"));
+        rig.verdict(|verdict| verdict.status == Status::Pass).await;
+        drop(listener);
+        let warned = rig.verdict(|verdict| verdict.status == Status::Warn).await;
+        assert_eq!(warned.output, Some(format!("connect to {address}: connection refused")));
+        assert!(warned.last_success.is_some());
+        let failed = rig.verdict(|verdict| verdict.status == Status::Fail).await;
+        assert_eq!(failed.consecutive_failures, 3);
+        let _listener = TcpListener::bind(address).expect("the same port");
+        rig.verdict(|verdict| verdict.status == Status::Pass).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_given_while_every_probe_hangs() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let rig = rig(&format!("{{\"p\": {{\"http\": \"http://{address}/\"}}}}"));
+        tokio::task::yield_now().await;
+        // No await between question and answer: nothing could have been waited for.
+        let reasons = board::ready(&rig.board.snapshot(), Moment::now());
+        assert!(reasons.contains(&board::Reason::Dependency("p".into())));
+    }
+
+    #[tokio::test]
+    async fn what_a_command_says_is_shown_without_credentials() {
+        let script = "echo cannot reach postgres://app:hush@db/x >&2; exit 1";
+        let rig = rig(&format!("{{\"p\": {{\"exec\": [\"sh\", \"-c\", \"{script}\"]}}}}"));
+        let verdict = rig.verdict(|verdict| verdict.consecutive_failures > 0).await;
+        assert_eq!(
+            verdict.output.as_deref(),
+            Some("`sh`: exit 1: cannot reach postgres://***@db/x")
+        );
+    }
+
+    #[test]
+    fn the_interval_varies_by_a_tenth() {
+        let second = Duration::from_secs(1);
+        assert_eq!(jittered(second, 0.0), Duration::from_millis(900));
+        assert_eq!(jittered(second, 1.0), Duration::from_millis(1100));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(shortened(&"é".repeat(301)), format!("{}…", "é".repeat(300)));
+        assert_eq!(shortened("short"), "short");
+    }
+}
