@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 use fleet::control::ControlError;
 
 use crate::exit::{EXIT_CODES_HELP, Exit};
-use crate::{report, screen};
+use crate::{report, screen, suggest};
 
 /// Shown before everything else in `plimsoll --help`.
 const EXAMPLE: &str = "\
@@ -109,7 +109,7 @@ fn accepted(answer: Result<(), ControlError>, words: &str) -> anyhow::Result<Exi
             Ok(Exit::Yes)
         }
         Err(error @ ControlError::Refused(_)) => {
-            report::show(&error.into());
+            report::show(&suggest::refusal(error));
             Ok(Exit::No)
         }
         Err(error) => Err(error.into()),

@@ -12,6 +12,7 @@ mod platform;
 mod report;
 mod screen;
 mod source;
+mod suggest;
 mod table;
 
 use std::ffi::OsString;

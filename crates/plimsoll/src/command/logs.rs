@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use anyhow::bail;
 use clap::Args;
 use fleet::control::ControlError;
 use fleet::control::client::{Client, Event, LogQuery};
@@ -16,6 +15,7 @@ use jiff::tz::TimeZone;
 use crate::exit::Exit;
 use crate::platform::{self, Platform, PlatformArgs};
 use crate::screen::{self, HELP};
+use crate::suggest;
 
 const EXAMPLE: &str = "\
 Example:
@@ -67,7 +67,7 @@ pub fn logs(args: &LogsArgs) -> anyhow::Result<Exit> {
 async fn from_up(args: &LogsArgs, client: &Client, status: &Status) -> anyhow::Result<Exit> {
     let query = LogQuery { name: args.name.clone(), tail: args.tail, is_followed: args.follow };
     let mut lines = Lines::new(args, status.items.iter().map(|item| item.name.as_str()));
-    let mut events = client.logs(&query).await?;
+    let mut events = client.logs(&query).await.map_err(suggest::refusal)?;
     while let Some(event) = events.next().await? {
         lines.write(&event)?;
     }
@@ -92,7 +92,8 @@ fn from_files(
         None => kept.iter().collect(),
     };
     if let (Some(name), true) = (&args.name, wanted.is_empty() && !kept.is_empty()) {
-        bail!(Refused::Unknown { name: name.clone(), known: kept.into_iter().collect() });
+        let known = kept.into_iter().collect();
+        return Err(suggest::meant(Refused::Unknown { name: name.clone(), known }));
     }
     if wanted.is_empty() {
         return Err(not_running.into());

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::bail;
 use fleet::up::Refused;
 use manifest::Plan;
+
+use crate::suggest;
 
 /// Keeps these services and everything that they use, directly or through others.
 pub(super) fn keep(plan: &mut Plan, only: &[String]) -> anyhow::Result<()> {
@@ -17,7 +18,8 @@ pub(super) fn keep(plan: &mut Plan, only: &[String]) -> anyhow::Result<()> {
         if service.is_none() && !plan.resources.contains_key(name.as_str()) {
             let names = plan.start_order.iter().map(|item| item.name().to_owned());
             let known: BTreeSet<String> = names.collect();
-            bail!(Refused::Unknown { name, known: known.into_iter().collect() });
+            let known = known.into_iter().collect();
+            return Err(suggest::meant(Refused::Unknown { name, known }));
         }
         if kept.insert(name) {
             pending.extend(service.into_iter().flat_map(|service| service.uses.keys().cloned()));
