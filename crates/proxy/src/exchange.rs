@@ -69,14 +69,18 @@ async fn decide<H: Hooks>(flight: &mut Box<Flight<H>>, mut parts: Parts, body: I
     let shared = Arc::clone(&flight.client.shared);
     let settled = fields::settle_host(&parts.uri, parts.version, &mut parts.headers);
     flight.host = parts.headers.get(HOST).cloned();
-    if let Err(detail) = settled {
-        return Answer::refused(&parts, StatusCode::BAD_REQUEST, detail);
+    let refused = match settled {
+        Err(detail) => Some(Answer::refused(&parts, StatusCode::BAD_REQUEST, detail)),
+        Ok(()) => refusal(&parts, shared.settings.limits.target_bytes_max),
+    };
+    if refused.is_none()
+        && let Some(response) = shared.hooks.local(&parts)
+    {
+        return Answer::new(response.map(Source::full), Outcome::Local);
     }
-    if let Some(answer) = refusal(&parts, shared.settings.limits.target_bytes_max) {
+    shared.hooks.started();
+    if let Some(answer) = refused {
         return answer;
-    }
-    if let Some(response) = shared.hooks.local(&parts) {
-        return Answer::local(response);
     }
     if shared.phase() == Drain::Refuse {
         return Answer::draining(&parts);
@@ -110,7 +114,7 @@ async fn answer<H: Hooks>(flight: &mut Box<Flight<H>>, parts: Parts, body: Incom
     let Some(route) = route else {
         let detail = "no service is published at this address";
         let response = problem(&parts.headers, StatusCode::NOT_FOUND, None, detail, None);
-        return Answer::local(response);
+        return Answer::new(response.map(Source::full), Outcome::Served);
     };
     flight.route = Some(Arc::clone(&route));
     match &route.target {
@@ -119,7 +123,7 @@ async fn answer<H: Hooks>(flight: &mut Box<Flight<H>>, parts: Parts, body: Incom
             forward::forward(flight, &route, upstream, parts, body).await
         }
         Target::Site(site) => {
-            Answer::new(site.answer(&parts).await.map(Source::site), Outcome::Local)
+            Answer::new(site.answer(&parts).await.map(Source::site), Outcome::Served)
         }
         Target::Down(down) => {
             let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -145,10 +149,6 @@ impl Answer {
     /// An answer after which the connection goes on.
     pub(crate) fn new(response: Response<Source>, outcome: Outcome) -> Self {
         Self { response, outcome, must_close: false, tunnel: None }
-    }
-
-    fn local(response: Response<Bytes>) -> Self {
-        Self::new(response.map(Source::full), Outcome::Local)
     }
 
     /// A refusal after which the connection is not trusted with another request.
@@ -195,7 +195,6 @@ impl<H: Hooks> Flight<H> {
     /// Begins an exchange: counts it, and settles its ids and who asked.
     fn begin(client: Arc<Client<H>>, parts: &Parts) -> Box<Self> {
         client.wire.enter();
-        client.shared.hooks.started();
         let trusted = &client.shared.settings.trusted_proxies;
         let address =
             fields::client_address(&parts.headers, &client.peer, |address| trusted.trusts(address));

@@ -3,7 +3,8 @@
 //! Static dispatch: a server is generic over one [`Hooks`], so that metrics cost what they cost
 //! and nothing more. It deliberately passes borrowed data: whoever wants to keep it copies it.
 //!
-//! Invariant: every [`Hooks::started`] is followed by one [`Hooks::finished`].
+//! Invariant: every exchange ends in one [`Hooks::finished`]; it was preceded by one
+//! [`Hooks::started`] unless its outcome is [`Outcome::Local`].
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub trait Hooks: Send + Sync + 'static {
         None
     }
 
-    /// A request head was accepted.
+    /// A request is for a target, or refused: whatever [`Hooks::local`] left.
     fn started(&self) {}
 
     /// An exchange ended: the last byte of the response body was handed to the connection, or
@@ -72,8 +73,10 @@ pub struct Exchange<'a> {
 pub enum Outcome {
     /// The upstream's answer was passed on whole.
     Forwarded,
-    /// We answered: a local endpoint, a static file, no route.
+    /// [`Hooks::local`] answered.
     Local,
+    /// We answered: a static file, or that there is no route.
+    Served,
     /// We refused the request: malformed, too large, draining.
     Refused,
     /// No connection to the upstream: 503.
@@ -94,6 +97,7 @@ impl Outcome {
         match self {
             Self::Forwarded => "forwarded",
             Self::Local => "local",
+            Self::Served => "served",
             Self::Refused => "refused",
             Self::Unavailable => "unavailable",
             Self::UpstreamFailed => "upstream_failed",

@@ -60,7 +60,7 @@ async fn an_unknown_host_is_404_and_told_nothing() {
     assert_eq!(status(&answer), "HTTP/1.1 404 Not Found");
     assert!(!answer.contains("secret"), "{answer}");
     let finished = front.finished().await;
-    assert_eq!((finished.outcome, finished.route), (Outcome::Local, None));
+    assert_eq!((finished.outcome, finished.route), (Outcome::Served, None));
 }
 
 #[tokio::test]
