@@ -1,5 +1,7 @@
 //! The binaries, run as users run them.
 
+mod run_contract;
+mod run_drain;
 mod run_exit;
 mod run_harness;
 mod run_stop;
