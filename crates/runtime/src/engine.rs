@@ -1,8 +1,8 @@
 //! The process that does everything that may fail: HTTP, probes, logs, and the lifecycle's driver.
 //!
-//! It is started by the guard and takes settings, sockets and pipes from it; when it dies, the next one
-//! goes on from the guard's snapshot. It deliberately owns nothing that must survive: not the app, not
-//! a listening socket, not the exit code.
+//! It is started by the guard and takes settings, sockets and pipes from it; when it dies, the next
+//! one goes on from the guard's snapshot. It deliberately owns nothing that must survive: not the
+//! app, not a listening socket, not the exit code.
 //!
 //! Invariant: it never outlives its guard, and one task alone moves the lifecycle.
 

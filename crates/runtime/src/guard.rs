@@ -1,8 +1,8 @@
 //! The foreground process: the only waiter, the owner of sockets, pipes, signals and exit code.
 //!
 //! One thread, one `poll`. It binds, starts the engine, does what the engine asks (spawn, stop,
-//! kill, sweep, exit) and tells it what happened; it forwards signals and reaps orphans by itself. An
-//! engine that dies is started again with a snapshot, and neither app nor waiting connection
+//! kill, sweep, exit) and tells it what happened; it forwards signals and reaps orphans by itself.
+//! An engine that dies is started again with a snapshot, and neither app nor waiting connection
 //! notices. An engine that falls silent during a stop is replaced by the guard's own deadlines.
 //!
 //! It deliberately has no HTTP, no threads, no async runtime, and decides nothing that

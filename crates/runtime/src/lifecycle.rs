@@ -1,28 +1,32 @@
 //! The life of one process, as a pure machine: `on(event, now) -> Vec<Effect>`.
 //!
 //! ```text
-//!  init -> gating -> starting -> started -> draining -> closing -> stopping -> sweeping -> flushing -> exited
-//!    |       |          |           |           |          |           |          ^  ^        ^
-//!    +-------+--(no gate)           +-----------+----------+-----------+----------+  |        |
-//!            |          |                      the app ended by itself               |        |
-//!            |          +--- stop before it started -------> stopping                |        |
-//!            +--- stop while nothing runs -------------------------------------------+        |
-//!            +--- the gate stayed closed, or the app cannot be spawned -----------------------+
+//! init -> gating -> starting -> started -> draining -> closing -> stopping
+//!                                                                    |
+//!                        exited <- flushing <- sweeping <------------+
+//!
+//! init              -> starting   nothing gates the start
+//! starting          -> stopping   a stop before the app answered: there is nothing to drain
+//! draining          -> stopping   the second stop signal, or SIGQUIT
+//! any but the last  -> sweeping   the app ended by itself; a stop while there is no app
+//! starting to stopping -> sweeping   killed: the grace is over, or the third stop signal
+//! gating, starting  -> flushing   the gate stayed closed; the app cannot be spawned
 //! ```
 //!
-//! * *draining*: `/ready` says no, everything is still served, until load balancers have learnt of it;
+//! * *draining*: `/ready` says no, all is still served, until load balancers have learnt of it;
 //! * *closing*: new work is refused, requests in flight are waited for;
 //! * *stopping*: the app has its stop signal, and SIGKILL at the end of the grace;
 //! * *sweeping*: what the app left behind is ended; *flushing*: its last lines are written.
 //!
-//! One deadline bounds closing and stopping together (`drain + grace` after the signal), and a part of
-//! it is always kept for the app ([`app_share`]). Whether a started app is *ready* is no state of this
-//! machine: `board::ready` decides that from the phase and the probes' verdicts.
+//! One deadline bounds closing and stopping together (`drain + grace` after the signal), and a part
+//! of it is always kept for the app ([`app_share`]). Whether a started app is *ready* is no state
+//! of this machine: `board::ready` decides that from the phase and the probes' verdicts.
 //!
 //! It deliberately has no clock and touches nothing: one driver task (`engine::driver`) feeds it.
 //! `now` is the time since boot of the machine, as both guard and engine read it.
 //!
-//! Invariant: every stop ends in `Exit` within `drain + grace + sweep + flush`, whatever the app does.
+//! Invariant: every stop ends in `Exit` within `drain + grace + sweep + flush`, whatever the app
+//! does.
 
 use std::time::Duration;
 

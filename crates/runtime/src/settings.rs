@@ -3,7 +3,8 @@
 //! The command line (`plimsoll`) builds one from flags and variables, the guard hands it to the
 //! engine over their socket. It deliberately reads no environment and parses no command line.
 //!
-//! Invariant: `Settings::new(command)` alone is valid; [`Settings::check`] holds before anything starts.
+//! Invariant: `Settings::new(command)` alone is valid; [`Settings::check`] holds before anything
+//! starts.
 
 use std::{
     collections::BTreeMap,

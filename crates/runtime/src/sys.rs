@@ -56,12 +56,13 @@ pub(crate) fn prepare_child(command: &mut Command, setup: ChildSetup) {
         Ok(())
     };
     // SAFETY: the closure runs in the forked child of a single-threaded process. It makes only
-    // async-signal-safe system calls, allocates nothing (an `Errno` is stored inline in the error) and
-    // touches no lock.
+    // async-signal-safe system calls, allocates nothing (an `Errno` is stored inline in the error)
+    // and touches no lock.
     unsafe { command.pre_exec(prepare) };
 }
 
-/// Undoes an ignored SIGCHLD that was inherited: with it the kernel would reap, and we learn nothing.
+/// Undoes an ignored SIGCHLD that was inherited: with it the kernel would reap, and we learn
+/// nothing.
 pub(crate) fn listen_for_children() -> nix::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: the default action runs no code of ours in signal context.
@@ -84,8 +85,8 @@ pub(crate) struct Ended {
     pub(crate) signal: Option<i32>,
 }
 
-/// Reaps one child that ended, any for `pid` -1; `None` if there is none now. `nix` fails on a child
-/// that a real-time signal ended, after having reaped it.
+/// Reaps one child that ended, any for `pid` -1; `None` if there is none now. `nix` fails on a
+/// child that a real-time signal ended, after having reaped it.
 pub(crate) fn reap(pid: i32) -> nix::Result<Option<Ended>> {
     let mut status = 0;
     // SAFETY: `waitpid` writes one number, into `status`.

@@ -1,8 +1,8 @@
 //! Messages between guard and engine: JSON, each behind its length.
 //!
 //! The guard tells its whole [`Snapshot`] whenever it changes, so that a new engine needs no
-//! history and no message can be lost for good. The engine asks for deeds, which the guard does in order.
-//! It deliberately does no I/O: [`encode`] makes bytes, [`Inbox`] takes them apart.
+//! history and no message can be lost for good. The engine asks for deeds, which the guard does in
+//! order. It deliberately does no I/O: [`encode`] makes bytes, [`Inbox`] takes them apart.
 //!
 //! Invariant: a frame is at most [`FRAME_BYTES_MAX`] long, in both directions.
 
@@ -19,8 +19,8 @@ pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const HEADER_BYTES: usize = size_of::<u32>();
 
-/// File descriptors that the engine finds open, by number. Those of listeners that were not asked for
-/// are absent.
+/// File descriptors that the engine finds open, by number. Those of listeners that were not asked
+/// for are absent.
 pub mod fds {
     /// The socket to the guard.
     pub const GUARD: i32 = 3;

@@ -3,7 +3,8 @@
 //! Tests run programs as users do, and look at them from outside. It deliberately mocks nothing and
 //! knows nothing of Plimsoll.
 //!
-//! Invariant: whatever a test starts with [`Run`] is gone when the `Run` is dropped, wherever it went.
+//! Invariant: whatever a test starts with [`Run`] is gone when the `Run` is dropped, wherever it
+//! went.
 
 mod http;
 mod process;

@@ -1,7 +1,7 @@
 //! The engine's end of the socket to the guard, and what it inherits from it.
 //!
-//! It deliberately interprets nothing but the greeting. Invariant: every inherited descriptor is taken
-//! once, here, and is closed to the engine's own children.
+//! It deliberately interprets nothing but the greeting. Invariant: every inherited descriptor is
+//! taken once, here, and is closed to the engine's own children.
 
 use std::{
     io::{self, Read},

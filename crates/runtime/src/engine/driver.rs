@@ -1,7 +1,7 @@
 //! Feeds the lifecycle and carries its effects out: the one task that moves the process on.
 //!
-//! It deliberately decides nothing. Invariant: effects are carried out in the order they were decided,
-//! before the next event is taken.
+//! It deliberately decides nothing. Invariant: effects are carried out in the order they were
+//! decided, before the next event is taken.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 

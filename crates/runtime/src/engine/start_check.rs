@@ -1,7 +1,7 @@
 //! Watches for the app's first answer: its port accepts, or its own path says 2xx.
 //!
-//! It deliberately has no limit of its own: an app that never answers stays `starting`, which `/ready`
-//! and the start probe of whoever started us say.
+//! It deliberately has no limit of its own: an app that never answers stays `starting`, which
+//! `/ready` and the start probe of whoever started us say.
 
 use std::{io, net::SocketAddr, time::Duration};
 

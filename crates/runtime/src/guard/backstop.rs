@@ -3,7 +3,8 @@
 //! They lie behind those of `lifecycle` by [`SLACK`], so that a healthy engine never meets them. It
 //! deliberately has none for a process that runs: an engine that hangs then fails `/live`.
 //!
-//! Invariant: whatever the engine does, a stop or an exit of the app ends the guard in bounded time.
+//! Invariant: whatever the engine does, a stop or an exit of the app ends the guard in bounded
+//! time.
 
 use std::time::Duration;
 

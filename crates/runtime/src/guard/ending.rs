@@ -1,7 +1,7 @@
 //! What is left behind when everything has ended: `exit.json`, and the message for Kubernetes.
 //!
-//! It deliberately fails silently: the exit code is worth more than its explanation. Invariant: both
-//! files hold one JSON object, written whole or not at all.
+//! It deliberately fails silently: the exit code is worth more than its explanation. Invariant:
+//! both files hold one JSON object, written whole or not at all.
 
 use std::{
     fs, io,

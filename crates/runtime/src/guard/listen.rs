@@ -1,6 +1,7 @@
 //! Binds every socket before anything is started, so that a taken port costs nothing.
 //!
-//! It deliberately accepts nothing: the engine does, and whichever engine lives finds the same sockets.
+//! It deliberately accepts nothing: the engine does, and whichever engine lives finds the same
+//! sockets.
 
 use std::{
     fs, io,
