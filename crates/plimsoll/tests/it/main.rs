@@ -1,7 +1,9 @@
 //! The binaries, run as users run them.
 
+mod cli;
 mod run_contract;
 mod run_drain;
 mod run_exit;
 mod run_harness;
 mod run_stop;
+mod up;
