@@ -9,7 +9,7 @@ use std::fmt;
 use annotate_snippets::{AnnotationKind, Level as Title, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::span::Span;
+use crate::span::{LineIndex, Span};
 
 /// Most problems of one input that are kept; the rest are only counted.
 pub const PROBLEMS_MAX: usize = 100;
@@ -109,8 +109,10 @@ impl Serialize for Code {
 /// A place that a problem points at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Label {
-    /// Where.
+    /// Where, in bytes.
     pub span: Span,
+    /// The line it begins on, from 1.
+    pub line: u32,
     /// What is there; may be empty.
     pub text: String,
 }
@@ -145,7 +147,7 @@ impl Problem {
     /// The same with one more place.
     #[must_use]
     pub(crate) fn at(mut self, span: Span, text: impl Into<String>) -> Problem {
-        self.labels.push(Label { span, text: text.into() });
+        self.labels.push(Label { span, line: 0, text: text.into() });
         self
     }
 
@@ -170,7 +172,11 @@ pub struct Problems {
 }
 
 impl Problems {
-    pub(crate) fn new(mut list: Vec<Problem>) -> Problems {
+    /// Sorts problems and finds their lines.
+    pub(crate) fn new(mut list: Vec<Problem>, lines: &LineIndex) -> Problems {
+        for label in list.iter_mut().flat_map(|problem| &mut problem.labels) {
+            label.line = lines.line(label.span.start);
+        }
         list.sort_by(|a, b| a.order().cmp(&b.order()));
         list.dedup();
         let omitted = list.len().saturating_sub(PROBLEMS_MAX);
@@ -239,7 +245,12 @@ fn masked(text: &str, problems: &[Problem]) -> String {
         .collect();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        hidden.extend(hidden_in_line(line).map(|range| start + range.start..start + range.end));
+        // A long line is not shown for itself; should it stand between two that are, then empty.
+        if line.len() > LINE_SHOWN_MAX {
+            hidden.push(start..start + line.len());
+        } else {
+            hidden.extend(hidden_in_line(line).map(|range| start + range.start..start + range.end));
+        }
         start += line.len();
     }
     hidden.sort_by_key(|range| (range.start, range.end));
@@ -259,20 +270,25 @@ fn masked(text: &str, problems: &[Problem]) -> String {
 
 /// The parts of a line that look like credentials, or stand behind a key that names one.
 fn hidden_in_line(line: &str) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let behind_key = line.split_once(':').and_then(|(key, value)| {
-        let name = key.to_lowercase().replace('-', "_");
-        let is_secret = SECRET_WORDS.iter().any(|word| name.contains(word));
-        let is_plain = !value.trim_start().starts_with(['[', '{', '$', '"', '&', '*']);
-        let is_name = value.trim().chars().all(|c| c.is_ascii_uppercase() || c == '_');
-        (is_secret && is_plain && !is_name).then_some(key.len() + 1..line.len())
-    });
     let is_border = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    let behind_keys = line.match_indices([':', '=']).filter_map(move |(at, sign)| {
+        let key = line[..at].trim_end_matches(['"', '\'']);
+        let key = key.rsplit(is_border).next().unwrap_or("").to_lowercase().replace('-', "_");
+        let behind = &line[at + 1..];
+        let is_key = SECRET_WORDS.iter().any(|word| key.contains(word))
+            && (sign == "=" || behind.starts_with([' ', '"', '\'']));
+        let length = behind.find([',', '}', ']', '\n', '\r']).unwrap_or(behind.len());
+        let value = behind[..length].trim_matches([' ', '"', '\'']);
+        let is_name = value.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        let is_reference = value.starts_with(['[', '{', '$', '&', '*']);
+        (is_key && !is_name && !is_reference).then_some(at + 1..at + 1 + length)
+    });
     let words = line.split(is_border).filter(|word| crate::names::is_issued_credential(word));
     let words = words.map(move |word| {
         let start = word.as_ptr() as usize - line.as_ptr() as usize;
         start..start + word.len()
     });
-    behind_key.into_iter().chain(words)
+    behind_keys.chain(words)
 }
 
 /// Longest source line that is shown; a longer one is no help and may be the attack itself.

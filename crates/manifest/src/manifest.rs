@@ -5,8 +5,8 @@
 use crate::{
     decode::{Decode, Reader},
     diagnostics::{Code, Level, Problem, Problems},
-    merge::Table,
-    names::{EnvName, ServiceName, shortened},
+    merge::{Field, Row, Table},
+    names::{AppName, EnvName, ServiceName, shortened},
     plan::Target,
     raw::environment::{RawEnvironment, RawManifest},
     span::{LineIndex, Span, Spanned},
@@ -34,7 +34,10 @@ pub struct Manifest {
 /// values of another type. What values mean together is the business of `resolve`.
 pub fn parse(text: impl AsRef<[u8]>) -> Result<Manifest, Problems> {
     let bytes = text.as_ref();
-    let node = syntax::read(bytes).map_err(|problem| Problems::new(vec![problem]))?;
+    // What is too large to read is too large to count the lines of.
+    let counted = if bytes.len() > syntax::TEXT_BYTES_MAX { &[] } else { bytes };
+    let lines = LineIndex::new(counted);
+    let node = syntax::read(bytes).map_err(|problem| Problems::new(vec![problem], &lines))?;
     let mut reader = Reader::default();
     let raw = RawManifest::decode(&node, &mut reader).unwrap_or_default();
     let mut problems = reader.problems;
@@ -44,18 +47,26 @@ pub fn parse(text: impl AsRef<[u8]>) -> Result<Manifest, Problems> {
             version => {
                 problems.extend(version);
                 problems.extend(check_required(&raw, &problems, node.span));
+                problems.extend(check_empty("service", &raw.services));
+                problems.extend(check_empty("resource", &raw.resources));
+                problems.extend(check_empty("environment", &raw.environments));
             }
         }
     }
     if problems.iter().any(|problem| problem.level == Level::Error) {
-        return Err(Problems::new(problems));
+        return Err(Problems::new(problems, &lines));
     }
     let text = String::from_utf8_lossy(bytes).into_owned();
-    let lines = LineIndex::new(&text);
     Ok(Manifest { raw, text, lines })
 }
 
 impl Manifest {
+    /// The platform's name.
+    #[must_use]
+    pub fn app(&self) -> Option<&AppName> {
+        self.raw.app.value()
+    }
+
     /// The environments in the order of promotion, as written. The built-in one is not among them.
     #[must_use]
     pub fn environments(&self) -> Vec<&EnvName> {
@@ -116,6 +127,18 @@ fn check_required(raw: &RawManifest, found: &[Problem], whole: Span) -> Vec<Prob
         problems.push(problem.at(start_of(whole), "").help(help));
     }
     problems
+}
+
+/// `worker:` with nothing behind it is forgotten, not deleted: only overlays delete.
+fn check_empty<K: std::fmt::Display, V>(what: &str, table: &Field<Table<K, V>>) -> Vec<Problem> {
+    let rows = table.value().into_iter().flat_map(|table| &table.0);
+    let empty = rows.filter(|(_, row)| matches!(row.field, Field::Null(_)));
+    let tell = |(name, row): (&K, &Row<V>)| {
+        Problem::error(Code::WrongShape, format!("{what} `{name}` is empty"))
+            .at(row.key, "")
+            .help("write its keys below it, or `{}` for none")
+    };
+    empty.map(tell).collect()
 }
 
 fn start_of(span: Span) -> Span {

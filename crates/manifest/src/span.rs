@@ -51,8 +51,8 @@ pub(crate) struct LineIndex {
 }
 
 impl LineIndex {
-    pub(crate) fn new(text: &str) -> LineIndex {
-        let newlines = text.bytes().zip(1u32..).filter(|(byte, _)| *byte == b'\n');
+    pub(crate) fn new(text: &[u8]) -> LineIndex {
+        let newlines = text.iter().zip(1u32..).filter(|(byte, _)| **byte == b'\n');
         LineIndex { starts: newlines.map(|(_, next)| next).collect() }
     }
 

@@ -57,12 +57,15 @@ pub struct Resolution {
 /// All problems of what the manifest means in this environment.
 pub fn resolve(manifest: &Manifest, environment: &str) -> Result<Resolution, Problems> {
     let Some(chosen) = environment::choose(manifest, environment) else {
-        let known: Vec<&str> = manifest.environments().into_iter().map(EnvName::as_str).collect();
+        let written = manifest.environments().into_iter().map(EnvName::as_str);
+        let mut known: Vec<&str> = written.collect();
+        if !known.contains(&manifest.local_environment()) {
+            known.push(manifest.local_environment());
+        }
         let message = format!("there is no environment `{}`", crate::names::shortened(environment));
         let help = suggest::help(environment, known);
-        return Err(Problems::new(vec![
-            Problem::error(Code::UnknownEnvironment, message).help(help),
-        ]));
+        let problem = Problem::error(Code::UnknownEnvironment, message).help(help);
+        return Err(Problems::new(vec![problem], &manifest.lines));
     };
     let mut problems = Vec::new();
     let merged = Merged::new(manifest, chosen.raw.as_ref(), &chosen.name, &mut problems);
@@ -76,10 +79,10 @@ pub fn resolve(manifest: &Manifest, environment: &str) -> Result<Resolution, Pro
     let plan = resolver.plan();
     let problems = resolver.problems;
     if problems.iter().any(|problem| problem.level == Level::Error) {
-        return Err(Problems::new(problems));
+        return Err(Problems::new(problems, &manifest.lines));
     }
     let origins = resolver.origins;
-    Ok(Resolution { plan, warnings: Problems::new(problems), origins })
+    Ok(Resolution { plan, warnings: Problems::new(problems, &manifest.lines), origins })
 }
 
 /// The environment that was asked for.

@@ -685,6 +685,35 @@ environments: {p: {target: k8s}}
 }
 
 #[test]
+fn a_service_with_nothing_behind_it_is_not_overlooked() {
+    expect![[r#"
+        error[wrong_shape]: service `worker` is empty
+         --> plimsoll.yaml:5:3
+          |
+        5 |   worker:
+          |   ^^^^^^
+          |
+          = help: write its keys below it, or `{}` for none
+
+        error[wrong_shape]: resource `db` is empty
+         --> plimsoll.yaml:6:13
+          |
+        6 | resources: {db: ~}
+          |             ^^
+          |
+          = help: write its keys below it, or `{}` for none
+
+    "#]]
+    .assert_eq(&problems_of(
+        "services:
+  api: {port: 80}
+  worker:
+resources: {db: ~}
+",
+    ));
+}
+
+#[test]
 fn keys_that_contradict_the_kind() {
     expect![[r#"
         error[conflict]: `port` does not go with a cron: it has `schedule`
@@ -922,7 +951,10 @@ fn a_used_thing_that_does_not_exist_or_is_used_twice() {
 }
 
 /// Texts that hold a credential where a name belongs, and the credential.
-const LEAKS: [(&str, &str); 12] = [
+const LEAKS: [(&str, &str); 15] = [
+    ("services: {a: {prot: 80, env: {DB_PASSWORD: hunter22}}}", "hunter22"),
+    ("services: {a: {port: 80, env: [API_KEY=hunter22, B=1]}}", "hunter22"),
+    ("services: {a: {prot: 80, env: {\"token\": \"hunter22\"}}}", "hunter22"),
     ("services: {a: {port: 80, secrets: [sk-abc123def456]}}", "sk-abc123def456"),
     ("services: {a: {port: 80, secrets: [KEY=hunter22]}}", "hunter22"),
     ("services: {a: {port: 80, secrets: hunter22}}", "hunter22"),
@@ -965,7 +997,7 @@ fn a_secret_literal_is_refused_without_showing_it() {
           |
           = help: write the name here, keep the value in a secret provider, and replace this value: it has been in a file
 
-    "#]].assert_eq(&problems_of(LEAKS[0].0));
+    "#]].assert_eq(&problems_of(LEAKS[3].0));
 }
 
 #[test]
@@ -1062,6 +1094,7 @@ fn problems_are_data_for_tools() {
                     "start": 34,
                     "end": 38
                   },
+                  "line": 3,
                   "text": "unknown key"
                 }
               ],

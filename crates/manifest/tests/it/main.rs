@@ -10,6 +10,9 @@ use manifest::{Problems, Resolution, parse, resolve};
 /// The example of the design page.
 const DISCOVERY: &str = include_str!("fixtures/discovery.yaml");
 
+/// Every kind of service and type of resource, and most keys.
+const EVERY_KIND: &str = include_str!("fixtures/every_kind.yaml");
+
 /// The resolution of a manifest that has no problem.
 fn resolved(text: &str, environment: &str) -> Resolution {
     let shown = |problems: Problems| problems.render("plimsoll.yaml", text, false);

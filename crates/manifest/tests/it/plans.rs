@@ -7,7 +7,7 @@ use manifest::{
     plan::{Item, Kind},
 };
 
-use super::{DISCOVERY, resolved};
+use super::{DISCOVERY, EVERY_KIND, resolved};
 
 fn service(name: &str) -> ServiceName {
     name.parse().expect("tests name services well")
@@ -20,6 +20,27 @@ fn the_design_example_resolves_for_every_environment() {
         assert_eq!(plan.services.len(), 3, "{environment}");
         assert_eq!(plan.resources.len(), 3, "{environment}");
     }
+}
+
+#[test]
+fn every_kind_and_type_resolves() {
+    for environment in ["dev", "vps"] {
+        let resolution = resolved(EVERY_KIND, environment);
+        assert!(resolution.warnings.is_empty());
+        assert_eq!(resolution.plan.resources.len(), 8, "{environment}");
+    }
+    let api = resolved(EVERY_KIND, "vps").plan.services[&service("api")].clone();
+    let env: Vec<String> = api.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    expect![[r#"
+        ANALYTICS_URL=${resources.warehouse.url}
+        DB_URL=${resources.db.url}
+        FILES_DIR=${resources.files.path}
+        KEY=${secret:openai}
+        LLM_URL=${resources.llm.url}
+        LOG_LEVEL=info
+        SITE=https://rag.example/$$vps
+        VECTORS_URL=${resources.vectors.url}"#]]
+    .assert_eq(&env.join("\n"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use manifest::{json_schema, parse, reference_markdown};
 use serde_json::{Value, json};
 
-use super::DISCOVERY;
+use super::{DISCOVERY, EVERY_KIND};
 
 /// The keywords that our schema uses, and no others.
 fn is_valid(value: &Value, schema: &Value, root: &Value) -> bool {
@@ -62,9 +62,11 @@ fn data(yaml: &str) -> Value {
 }
 
 #[test]
-fn the_design_example_is_valid_under_the_schema() {
+fn what_parse_takes_is_valid_under_the_schema() {
     let schema = json_schema();
-    assert!(is_valid(&data(DISCOVERY), &schema, &schema));
+    for text in [DISCOVERY, EVERY_KIND] {
+        assert!(is_valid(&data(text), &schema, &schema));
+    }
 }
 
 #[test]
