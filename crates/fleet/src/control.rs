@@ -3,7 +3,7 @@
 //! | request | answer |
 //! | --- | --- |
 //! | `GET /v1/status` | 200, a [`Status`](crate::up::Status) |
-//! | `GET /v1/logs?name=&tail=&follow=` | 200, one [`Event`](client::Event) a line, until the end or for ever |
+//! | `GET /v1/logs?name=&tail=&follow=` | 200, an [`Event`](client::Event) a line |
 //! | `POST /v1/items/{name}/{start,stop,restart}` | 202, or 404 or 409 with a `Refused` |
 //! | `POST /v1/down` | 202, or 409 with a `Refused` |
 //! | anything else | 404 |

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Directories that are ignored are not watched at all, so that a large `node_modules` costs
-//! nothing. It deliberately neither builds nor restarts anything. Invariant: a change of a file that
-//! is watched is reported; when events were lost, every service counts as changed.
+//! nothing. It deliberately neither builds nor restarts anything. Invariant: a change of a watched
+//! file is reported; when events were lost, every service counts as changed.
 
 mod debounce;
 mod ignored;

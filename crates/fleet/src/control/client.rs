@@ -1,6 +1,7 @@
 //! The side of the control socket that other commands hold.
 //!
-//! One connection per question; every answer is bounded in size and, but for followed logs, in time.
+//! One connection per question; every answer is bounded in size and, but for followed logs, in
+//! time.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
