@@ -19,6 +19,7 @@ mod redis;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use contract::env_vars::resource_url as variable_of;
 use manifest::plan::{
     BucketVia, HttpVia, ImageVia, KafkaVia, PostgresVia, QueueVia, RedisVia, Resource,
     ResourceSpec, VolumeVia,
@@ -185,11 +186,6 @@ pub fn provide(resource: &Resource, place: &Place<'_>) -> Result<Provided, Unava
         | ResourceSpec::Http(_)
         | ResourceSpec::Image(_) => Err(not_run_here(resource)),
     }
-}
-
-/// The variable that gives the address of a resource from outside: `PLIMSOLL_DB_URL`.
-pub fn variable_of(name: &str) -> String {
-    format!("PLIMSOLL_{}_URL", name.to_uppercase().replace('-', "_"))
 }
 
 fn url_in_plan(spec: &ResourceSpec) -> Option<&Template> {

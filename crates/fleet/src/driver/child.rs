@@ -137,14 +137,12 @@ fn spawn(program: &Program) -> Result<Child, String> {
     command.spawn().map_err(|error| cannot_start(&program.program, &program.directory, &error))
 }
 
-/// A command without the variables that are meant for `plimsoll up` itself: a flag or an address
-/// given to the platform is not one given to each of its services.
+/// A command without the variables that `plimsoll run` reads: what was set for one process around
+/// the platform is not meant for each of its services.
 pub(super) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PLIMSOLL_") {
-            command.env_remove(name);
-        }
+    for var in contract::env_vars::ALL {
+        command.env_remove(var.name);
     }
     command
 }

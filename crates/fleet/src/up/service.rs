@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use contract::env_vars;
 use manifest::Plan;
+use manifest::names::EnvVar;
 use manifest::plan::{Command, Kind, Resource, ResourceSpec, Service, UseTarget};
-use manifest::template::Output;
+use manifest::template::{Output, Template};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -102,12 +103,33 @@ pub(super) fn environment(
         Err(problem) => problems.push(problem),
     };
     for (key, template) in &service.env {
+        if is_address_of_nothing(service, key, template, values) {
+            continue;
+        }
         put(key.as_str(), values.fill(name, template));
     }
     for secret in &service.secrets {
         put(secret.as_str(), values.secret(name, secret));
     }
     if problems.is_empty() { Ok(env) } else { Err(problems) }
+}
+
+/// Whether a variable was brought by `uses` of a service without a port, such as a job: what
+/// matters then is the order, and there is no address to give.
+fn is_address_of_nothing(
+    service: &Service,
+    key: &EnvVar,
+    template: &Template,
+    values: &Values<'_>,
+) -> bool {
+    service.uses.values().any(|used| match &used.target {
+        UseTarget::Service(name) => {
+            let has_port =
+                values.services.get(name.as_str()).is_some_and(|address| address.port.is_some());
+            !has_port && used.env.get(key) == Some(template)
+        }
+        UseTarget::Resource(_) => false,
+    })
 }
 
 fn args(service: &Service, values: &Values<'_>) -> Result<Vec<String>, Problem> {

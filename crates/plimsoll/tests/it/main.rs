@@ -7,3 +7,6 @@ mod run_exit;
 mod run_harness;
 mod run_stop;
 mod up;
+mod up_fails;
+mod up_harness;
+mod up_lives;
