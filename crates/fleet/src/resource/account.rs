@@ -1,7 +1,8 @@
 //! Whom a server runs as that refuses to run as root, and where such an account can reach.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::Path;
 
 use nix::unistd::{User, geteuid};
@@ -37,7 +38,23 @@ pub(super) fn can_reach(account: &Account, path: &Path) -> bool {
     })
 }
 
+/// Makes a directory that belongs to an account, or takes the one that is there if it is theirs or
+/// ours. Others may write where it is made: a link, or somebody else's directory, is refused.
+pub(super) fn make_directory(account: Option<&Account>, path: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let meta = fs::symlink_metadata(path)?;
+            let is_theirs = account.is_some_and(|account| meta.uid() == account.uid);
+            if !meta.is_dir() || !(is_theirs || meta.uid() == geteuid().as_raw()) {
+                return Err(io::Error::other("it is not a directory of ours"));
+            }
+        }
+        result => result?,
+    }
+    give(account, path)
+}
+
 /// Gives a file or directory to an account.
-pub(super) fn give(account: Option<&Account>, path: &Path) -> std::io::Result<()> {
+pub(super) fn give(account: Option<&Account>, path: &Path) -> io::Result<()> {
     account.map_or(Ok(()), |account| chown(path, Some(account.uid), Some(account.gid)))
 }

@@ -46,6 +46,12 @@ pub(super) fn recall(data: &Path, name: &str, directory: &Path) -> io::Result<Ke
     Ok(kept)
 }
 
+/// Where the data of `name` was kept before.
+pub(super) fn directory_of(data: &Path, name: &str) -> Option<PathBuf> {
+    let text = fs::read(data.join(format!("{name}.json"))).ok()?;
+    Some(serde_json::from_slice::<Kept>(&text).ok()?.directory)
+}
+
 /// Writes a file that only its owner reads, whole or not at all.
 pub(super) fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = file.with_extension("new");

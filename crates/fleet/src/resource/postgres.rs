@@ -29,8 +29,7 @@ pub(super) fn provide(
         account::for_servers().map_err(|()| Unavailable::NoAccount { name: name.to_owned() })?;
     fs::create_dir_all(place.data).map_err(|error| disk(place.data, &error))?;
     let (base, note) = home(name, place.data, account.as_ref());
-    fs::create_dir_all(&base).map_err(|error| disk(&base, &error))?;
-    account::give(account.as_ref(), &base).map_err(|error| disk(&base, &error))?;
+    account::make_directory(account.as_ref(), &base).map_err(|error| disk(&base, &error))?;
     let directory = base.join("cluster");
     let bin = choose_version(name, postgres, place, &directory)?;
     let kept = kept::recall(place.data, name, &directory).map_err(|e| disk(place.data, &e))?;
@@ -82,7 +81,9 @@ pub(super) fn provide(
 fn home(name: &str, data: &Path, account: Option<&Account>) -> (PathBuf, Option<String>) {
     let wanted = data.join(name);
     let Some(account) = account.filter(|account| !account::can_reach(account, data)) else {
-        return (wanted, None);
+        // What was made elsewhere, when it could not be reached, stays where it is.
+        let before = kept::directory_of(data, name).and_then(|at| Some(at.parent()?.to_owned()));
+        return (before.filter(|at| at.is_dir()).unwrap_or(wanted), None);
     };
     let mut hasher = DefaultHasher::new();
     data.hash(&mut hasher);

@@ -117,6 +117,15 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_cannot_be_written_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(STATE_NAME), "in the way").unwrap();
+        let error = StateDir::make(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(".plimsoll`"), "{error}");
+        assert!(error.contains("help:"), "{error}");
+    }
+
+    #[test]
     fn git_ignores_all_of_it() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::make(dir.path()).unwrap();

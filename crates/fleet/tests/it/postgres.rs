@@ -74,6 +74,32 @@ async fn a_database_is_made_once_needs_its_password_and_keeps_its_data() {
 }
 
 #[tokio::test]
+async fn data_goes_where_the_account_of_the_server_can_reach_and_that_is_said() {
+    if !is_installed() || !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode;
+    let closed = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(closed.path(), mode(0o700)).unwrap();
+    let it = provided(closed.path(), &database(&[])).unwrap();
+    let note = it.note.unwrap();
+    assert!(note.contains("cannot reach"), "{note}");
+    let elsewhere = note.rsplit('`').nth(1).unwrap();
+    assert!(elsewhere.starts_with("/var/tmp/plimsoll-"), "{note}");
+    let mut stage = Stage::new(vec![("it", it.launch)], vec![]);
+    stage.driver.start(0, 1);
+    stage.ready().await;
+    stage.stop(1).await;
+    // Reachable later, the data stays where it is.
+    std::fs::set_permissions(closed.path(), mode(0o755)).unwrap();
+    let again = provided(closed.path(), &database(&[])).unwrap();
+    assert_eq!(again.outputs, it.outputs);
+    let fleet::driver::Launch::Process(program) = again.launch else { panic!() };
+    assert_eq!(program.directory, Path::new(elsewhere));
+    std::fs::remove_dir_all(elsewhere).unwrap();
+}
+
+#[tokio::test]
 async fn an_extension_that_is_not_installed_is_named_with_the_package() {
     if !is_installed() {
         return;
