@@ -13,7 +13,12 @@ mod narrate;
 mod record;
 mod start_check;
 
-use std::{io, net::TcpListener, os::unix::net::UnixListener, sync::Arc};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
+    sync::Arc,
+};
 
 use nix::sys::{
     prctl,
@@ -29,10 +34,11 @@ use crate::{
     admin::{self, Admin, DetailPolicy},
     board::{self, Board, Moment},
     error::Error,
+    ingress::{self, Behind, Ingress},
     logs::{self, Pipeline, Sink},
     metrics::{AppMetrics, Metrics},
     probe,
-    settings::{LogMode, Settings},
+    settings::{LogMode, Settings, Workload},
 };
 
 /// The hidden subcommand that the guard starts this program with.
@@ -76,7 +82,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     let (sink, pipeline) = logs::start(&log_settings, inputs, outputs, metrics.log_counters())
         .map_err(setup("start its log pipeline"))?;
     board.update(Moment::now(), |board| board.engine_restarts = snapshot.engine_restarts);
-    let parts = Parts { board, metrics, sink, pipeline: Some(pipeline) };
+    let mut parts = Parts { board, metrics, sink, pipeline: Some(pipeline), ingress: None };
     // The guard has checked them, so what is refused here was never sent by it.
     let probes = probe::parse_values(&settings.probes).unwrap_or_default();
     let _probes = probe::spawn(probes, &parts.board, &parts.metrics, &parts.sink);
@@ -88,6 +94,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     });
     let _admin = serve_admin(inheritance.admin_tcp, inheritance.admin_sock, &admin)
         .map_err(setup("serve its admin endpoints"))?;
+    parts.ingress = start_ingress(inheritance.ingress, &settings, &parts)?;
     let control = Control::new(control, inbox)?;
     let (driver, effects) = Driver::new(settings, parts, control, snapshot);
     Ok(driver.run(effects).await)
@@ -99,6 +106,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     sink: Sink,
     pipeline: Option<Pipeline>,
+    ingress: Option<Ingress>,
 }
 
 /// Answers from the first moment on, so that somebody can say why the service is not ready.
@@ -110,6 +118,38 @@ fn serve_admin(
     let tcp = tcp.map(admin::Listener::Tcp);
     let sock = sock.map(admin::Listener::Unix);
     tcp.into_iter().chain(sock).map(|listener| admin::serve(listener, admin.clone())).collect()
+}
+
+/// Serves the service port, if there is one. Until the app listens, requests wait for it.
+fn start_ingress(
+    listener: Option<TcpListener>,
+    settings: &Settings,
+    parts: &Parts,
+) -> Result<Option<Ingress>, Error> {
+    let (Some(listener), Some(ingress)) = (listener, settings.ingress.clone()) else {
+        return Ok(None);
+    };
+    let behind = match &settings.workload {
+        Workload::Static { directory, spa } => {
+            Behind::Site { directory: directory.clone(), is_spa: *spa }
+        }
+        Workload::Command { .. } => {
+            // The guard has chosen a port where none was given.
+            Behind::App(SocketAddr::new(settings.app.host, settings.app.port.unwrap_or_default()))
+        }
+    };
+    let parts = ingress::Parts {
+        service: settings.identity.service.clone(),
+        behind,
+        routes: ingress.routes,
+        access_log: ingress.access_log,
+        app_health: ingress.app_health,
+        board: parts.board.clone(),
+        metrics: parts.metrics.clone(),
+        sink: parts.sink.clone(),
+    };
+    let failed = |error| setup("serve the service port")(io::Error::other(error));
+    ingress::start(listener, parts).map(Some).map_err(failed)
 }
 
 /// Signals to stop are for the guard. They are handled, not ignored: an ignored signal would stay

@@ -24,7 +24,7 @@ class Slow(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
 
     def do_GET(self):
-        print('begun', flush=True)
+        os.write(1, b'begun\\n')
         time.sleep(int(self.path.strip('/')) / 1000)
         self.send_response(200)
         self.send_header('Content-Length', '4')
@@ -148,5 +148,5 @@ fn load_without_a_stop_loses_nothing() {
         })
         .collect();
     assert!(clients.into_iter().all(|client| client.join().unwrap()));
-    assert_eq!(n_begun(&run), 400);
+    wait_for("400 lines", PATIENCE, || n_begun(&run) == 400);
 }

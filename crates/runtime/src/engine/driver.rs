@@ -64,7 +64,11 @@ impl Driver {
             sweep: settings.stop.sweep,
             flush: settings.stop.flush,
         };
-        let (machine, effects) = Machine::resume(plan, changes::past(&snapshot), clock());
+        let (mut machine, effects) = Machine::resume(plan, changes::past(&snapshot), clock());
+        if parts.ingress.is_some() {
+            // Whether it is idle is known once it refuses work, and then it says so.
+            machine.on(Event::Busy, clock());
+        }
         let recorder = Recorder::new(parts.metrics.clone(), &settings, &snapshot);
         let driver = Self {
             recorder,
@@ -145,7 +149,13 @@ impl Driver {
     }
 
     fn enter(&mut self, phase: Phase) {
-        if phase == Phase::Draining || phase == Phase::Stopping {
+        match (phase, &self.parts.ingress) {
+            (Phase::Draining, Some(ingress)) => ingress.announce(),
+            // Also without a drain, of an app that never answered.
+            (Phase::Stopping, Some(ingress)) => ingress.refuse(),
+            _ => {}
+        }
+        if phase >= Phase::Draining {
             self.start_check = None;
         }
         self.recorder.enter(phase, clock());
@@ -165,7 +175,12 @@ impl Driver {
     }
 
     /// Has the ingress refuse what comes, and waits for what is there.
-    fn refuse_work(&mut self) {}
+    fn refuse_work(&mut self) {
+        if let Some(ingress) = &self.parts.ingress {
+            ingress.refuse();
+            self.emptied = Some(Box::pin(ingress.closed()));
+        }
+    }
 
     async fn started(&mut self) -> Vec<Event> {
         self.control.ask(&ToGuard::Started).await;
