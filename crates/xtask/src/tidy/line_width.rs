@@ -43,7 +43,7 @@ fn is_long(line: &str) -> bool {
 }
 
 /// Lines inside a string that goes over several.
-fn string_lines(text: &str) -> BTreeSet<usize> {
+pub(super) fn string_lines(text: &str) -> BTreeSet<usize> {
     let mut lines = BTreeSet::new();
     collect(text.parse().unwrap_or_default(), &mut lines);
     lines

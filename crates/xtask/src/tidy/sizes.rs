@@ -2,12 +2,15 @@
 //!
 //! Modules of tests do not count for the file; a file that is a table says so in the first line of
 //! its documentation (`//! Table: ...`) and may be longer. Functions count everywhere, from brace
-//! to brace.
+//! to brace, but for the lines of text in strings: an expected page is data.
+
+use std::collections::BTreeSet;
 
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 
 use super::Finding;
+use super::line_width::string_lines;
 use crate::tree::Tree;
 
 /// Most lines of a file, without its tests.
@@ -39,7 +42,8 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             ));
         }
         if let Some(ast) = ast {
-            let mut functions = Functions { path, findings: &mut findings };
+            let strings = string_lines(text);
+            let mut functions = Functions { path, strings, findings: &mut findings };
             functions.visit_file(ast);
         }
     }
@@ -67,13 +71,15 @@ fn is_cfg_test(attribute: &syn::Attribute) -> bool {
 
 struct Functions<'a> {
     path: &'a str,
+    /// Lines that are text.
+    strings: BTreeSet<usize>,
     findings: &'a mut Vec<Finding>,
 }
 
 impl Functions<'_> {
     fn measure(&mut self, name: &syn::Ident, body: &syn::Block) {
         let (first, last) = (body.span().start().line, body.span().end().line);
-        let n_lines = (last - first).saturating_sub(1);
+        let n_lines = (first + 1..last).filter(|line| !self.strings.contains(line)).count();
         if n_lines > FUNCTION_LINES_MAX {
             self.findings.push(Finding::new(
                 self.path,
@@ -132,6 +138,12 @@ mod tests {
         let table = format!("//! Table: colours.\n{}", "\n".repeat(600));
         assert_eq!(found("a.rs", &table), Vec::<String>::new());
         assert_eq!(found("crates/a/tests/it/main.rs", &"\n".repeat(600)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn text_in_a_function_does_not_count() {
+        let text = format!("fn f() {{\n    g(\"\n{}\");\n}}\n", "a\n".repeat(90));
+        assert_eq!(found("a.rs", &text), Vec::<String>::new());
     }
 
     #[test]
