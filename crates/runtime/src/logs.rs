@@ -302,6 +302,19 @@ mod tests {
     }
 
     #[test]
+    fn a_writer_that_blocks_in_the_middle_of_a_line_goes_on() {
+        let mut rig = rig(|settings| settings.line_bytes_max = 3_000_000);
+        let mut text = "x".repeat(2_000_000).into_bytes();
+        text.push(b'\n');
+        // Far more than the pipe holds, so that it blocks again and again with no line end in sight.
+        for _ in 0..3 {
+            rig.stdout.write_all(&text).expect("an open pipe");
+            let line = rig.line();
+            assert_eq!(line["msg"].as_str().map(str::len), Some(2_000_000));
+        }
+    }
+
+    #[test]
     fn a_reader_that_never_reads_blocks_the_app_and_nobody_else() {
         let rig = rig(|_| {});
         nix::fcntl::fcntl(
@@ -382,5 +395,145 @@ mod tests {
         rig.lines.read_line(&mut first).expect("a line");
         assert_eq!(first, "\n");
         assert_eq!(rig.line()["msg"], "x");
+    }
+
+    const HELPER_OUTPUT: &str = "PLIMSOLL_TEST_LOGS_OUTPUT";
+
+    /// Not a test of its own: the engine that the next test kills. Its stdin is the app's stdout.
+    #[test]
+    fn engine_to_be_killed() {
+        let Some(output) = std::env::var_os(HELPER_OUTPUT) else { return };
+        use std::os::fd::AsFd;
+        let output = File::options().append(true).open(output).expect("a file");
+        let inputs = Inputs {
+            stdout: io::stdin().as_fd().try_clone_to_owned().expect("a pipe"),
+            stderr: pipe().0,
+        };
+        let outputs = Outputs { stdout: output.into(), stderr: pipe().1 };
+        let mut settings = Settings::new(Format::Json, Identity::default());
+        settings.is_takeover = true;
+        let (_sink, _pipeline) =
+            start(&settings, inputs, outputs, Counters::default()).expect("a pipeline");
+        loop {
+            std::thread::park();
+        }
+    }
+
+    #[test]
+    fn an_engine_that_is_killed_loses_no_line() {
+        const LINES: usize = 60_000;
+        let (app_reader, app_writer) = pipe();
+        let output = tempfile::NamedTempFile::new().expect("a file");
+        let engine = || {
+            std::process::Command::new(std::env::current_exe().expect("this program"))
+                .args(["--exact", "logs::tests::engine_to_be_killed"])
+                .env(HELPER_OUTPUT, output.path())
+                .stdin(app_reader.try_clone().expect("a duplicate"))
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .expect("an engine")
+        };
+        let app = std::thread::spawn(move || {
+            let mut app = File::from(app_writer);
+            for number in 0..LINES {
+                // Now and then in two writes, so that engines die in the middle of a line.
+                let line = format!("{{\"n\":{number},\"pad\":\"{}\"}}\n", "x".repeat(number % 97));
+                let (one, two) = line.split_at(number % line.len());
+                app.write_all(one.as_bytes()).expect("an open pipe");
+                app.write_all(two.as_bytes()).expect("an open pipe");
+            }
+        });
+        let mut kills = 0;
+        while !app.is_finished() {
+            let mut engine = engine();
+            let before = output.as_file().metadata().expect("a file").len();
+            // Let it make some progress, of another length each time.
+            let enough = before + 1 + 40_000 * (kills % 7);
+            while output.as_file().metadata().expect("a file").len() < enough && !app.is_finished()
+            {
+                std::thread::yield_now();
+            }
+            engine.kill().expect("SIGKILL");
+            engine.wait().expect("reaped");
+            kills += 1;
+        }
+        app.join().expect("the app wrote all");
+        let mut last = engine();
+        let mut text = String::new();
+        while !text.contains(&format!("\"n\":{},", LINES - 1)) {
+            text = std::fs::read_to_string(output.path()).expect("text");
+        }
+        last.kill().expect("SIGKILL");
+        last.wait().expect("reaped");
+        let mut next = 0;
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+        // A line torn by a kill has no number; it comes again, whole.
+        for number in lines.filter_map(|line| line["n"].as_u64()) {
+            assert!(number <= next, "lines {next} to {number} are lost after {kills} kills");
+            next = next.max(number + 1);
+        }
+        assert_eq!(next, LINES as u64);
+        assert!(kills > 3, "the engine was killed {kills} times only");
+    }
+
+    /// Resident memory of this process, KiB.
+    fn resident_kib() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").expect("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim_end_matches("kB").trim().parse().expect("a number")
+    }
+
+    /// CPU time of the pipeline's thread; there must be one only.
+    fn cpu_seconds_of_logs() -> f64 {
+        let mut tasks = std::fs::read_dir("/proc/self/task").expect("tasks").flatten();
+        let stat = tasks.find_map(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
+            stat.contains("(logs)").then_some(stat)
+        });
+        let stat = stat.expect("the thread runs");
+        let fields: Vec<&str> = stat.split(' ').collect();
+        let ticks = |index: usize| fields[index].parse::<f64>().expect("ticks");
+        // In hundredths on every Linux that runs this.
+        (ticks(13) + ticks(14)) / 100.0
+    }
+
+    /// Writes `lines` over and over, a gigabyte in all, while another thread reads the output.
+    fn pump_a_gigabyte(name: &str, lines: &str) {
+        let rig = rig(|_| {});
+        let Rig { mut stdout, lines: reader, pipeline, .. } = rig;
+        let input = lines.repeat(64 * 1024 / lines.len() + 1);
+        let rounds = 1_000_000_000 / input.len();
+        let reading = std::thread::spawn(move || {
+            let (mut reader, mut chunk, mut count) = (reader.into_inner(), [0; 65536], 0u64);
+            while let Ok(read @ 1..) = reader.read(&mut chunk) {
+                count += read as u64;
+            }
+            count
+        });
+        stdout.write_all(input.as_bytes()).expect("an open pipe");
+        let (before, began) = (resident_kib(), std::time::Instant::now());
+        for _ in 1..rounds {
+            stdout.write_all(input.as_bytes()).expect("an open pipe");
+        }
+        let cpu = cpu_seconds_of_logs();
+        assert!(finish(pipeline, LONG));
+        let (took, grown) = (began.elapsed(), resident_kib().saturating_sub(before));
+        let written = reading.join().expect("all was read");
+        let mebibytes = (rounds * input.len()) as f64 / 1024.0 / 1024.0;
+        let (wall, core) = (mebibytes / took.as_secs_f64(), mebibytes / cpu);
+        println!("{name}: {core:.0} MiB per second of CPU, {wall:.0} of wall clock");
+        println!("{name}: {written} bytes out, {grown} KiB more resident");
+        assert!(grown < 8 * 1024, "memory grew by {grown} KiB");
+    }
+
+    #[test]
+    #[ignore = "a measurement: cargo test --release -p runtime --lib gigabyte -- --ignored --nocapture"]
+    fn a_gigabyte_passes_in_constant_memory() {
+        let text =
+            "2026-11-21 09:14:02,123 INFO app.web: GET /v1/items/42 200 in 3.1 ms for user 1234\n";
+        pump_a_gigabyte("text", text);
+        let json = "{\"time\":\"2026-11-21T09:14:02Z\",\"level\":\"info\",\"msg\":\"GET /v1/items\",\"status\":200,\"path\":\"/v1/items/42\",\"duration\":3.1,\"user\":{\"id\":1234}}\n";
+        pump_a_gigabyte("json", json);
+        pump_a_gigabyte("long", &format!("{}\n", "long line \u{1b}[31m".repeat(60_000)));
     }
 }

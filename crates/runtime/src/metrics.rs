@@ -396,6 +396,30 @@ mod tests {
     }
 
     #[test]
+    fn promtool_accepts_the_text_form() {
+        use std::io::Write;
+        use std::process::{Command, Stdio};
+
+        let (metrics, snapshot) = everything();
+        let text = metrics.render(&snapshot, now(), Form::Text, None);
+        let mut promtool = Command::new("promtool");
+        promtool.args(["check", "metrics"]).stdin(Stdio::piped());
+        let promtool = promtool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let Ok(mut promtool) = promtool else {
+            println!("skipped: promtool is not installed");
+            return;
+        };
+        promtool.stdin.take().expect("piped").write_all(text.as_bytes()).expect("read");
+        let output = promtool.wait_with_output().expect("an end");
+        let said =
+            String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+        // The users fixed names that its style rules would not choose; those are not errors.
+        assert!(!said.contains("error"), "{said}");
+        assert!(output.status.success() || output.status.code() == Some(3), "{said}");
+        println!("{said}");
+    }
+
+    #[test]
     fn what_is_not_known_has_no_series() {
         let identity = Identity::default();
         let metrics = Metrics::new(&identity, &[]);

@@ -1,7 +1,8 @@
 //! The pipeline's thread: waits, turns what came into lines, writes them, consumes what was written.
 //!
 //! Edge-triggered epoll, because bytes of a partial line stay in the pipe while it waits for its
-//! end. It deliberately writes with plain blocking calls. Invariant: bytes are consumed from a pipe
+//! end; meanwhile the pipe is also looked at now and then (`Source::holds_back` says why). It
+//! deliberately writes with plain blocking calls. Invariant: bytes are consumed from a pipe
 //! only after the lines made of them were written, or had to be dropped and were counted.
 
 use std::fs::File;
@@ -16,12 +17,14 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use tokio::sync::oneshot;
 
 use super::sink::{Queue, rfc3339};
-use super::source::{Filled, Source};
+use super::source::{Filled, Scratch, Source};
 use super::split::Splitter;
 use super::{Context, Counters, Format, Inputs, Outputs, Settings, Stream, enrich};
 
 /// How long a line without an end may wait for it.
 const PARTIAL_LINE_WAIT: Duration = Duration::from_millis(500);
+/// How soon, and later how seldom, a pipe is looked at that holds back a partial line.
+const RECHECK: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(64)];
 /// Lines are written together up to so many bytes.
 const BATCH_BYTES: usize = 64 * 1024;
 /// Stack of the thread; the deepest user is the JSON reader, at 128 levels.
@@ -34,6 +37,7 @@ const QUEUE_TOKEN: u64 = 2;
 pub(super) struct Pump {
     format: Format,
     lanes: [Lane; 2],
+    scratch: Scratch,
     lines: Output,
     /// Only in [`Format::Raw`].
     raw_stderr: Output,
@@ -55,6 +59,8 @@ struct Lane {
     is_ready: bool,
     is_ended: bool,
     last_news: Instant,
+    /// When to look again while a partial line is held back.
+    recheck: Duration,
 }
 
 impl Pump {
@@ -66,9 +72,10 @@ impl Pump {
         queue: Queue,
     ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let scratch = Scratch::new()?;
         let lanes = [
-            Lane::new(settings, Stream::Stdout, inputs.stdout)?,
-            Lane::new(settings, Stream::Stderr, inputs.stderr)?,
+            Lane::new(settings, Stream::Stdout, inputs.stdout, &scratch)?,
+            Lane::new(settings, Stream::Stderr, inputs.stderr, &scratch)?,
         ];
         for (token, lane) in (0..).zip(&lanes) {
             let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
@@ -83,6 +90,7 @@ impl Pump {
         Ok(Self {
             format: settings.format,
             lanes,
+            scratch,
             lines: Output::new(outputs.stdout, is_torn),
             raw_stderr: Output::new(outputs.stderr, false),
             counters,
@@ -134,7 +142,7 @@ impl Pump {
         let timeout = if self.lanes.iter().any(|lane| lane.is_ready) {
             EpollTimeout::ZERO
         } else {
-            let waits = self.lanes.iter().filter_map(|lane| lane.partial_wait(self.format));
+            let waits = self.lanes.iter().filter_map(|lane| lane.wait(self.format));
             // A millisecond more, or the wait would end just before the deadline and spin.
             waits.min().map_or(EpollTimeout::NONE, |wait| {
                 EpollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
@@ -149,15 +157,22 @@ impl Pump {
                 lane.is_ready = !lane.is_ended;
             }
         }
+        for lane in &mut self.lanes {
+            if !lane.is_ready && !lane.is_ended && lane.source.holds_back() {
+                lane.is_ready = true;
+                lane.recheck = (lane.recheck * 2).min(RECHECK[1]);
+            }
+        }
     }
 
     /// One fill of one lane, and the lines in it.
     fn turn(&mut self, index: usize) {
         let lane = &mut self.lanes[index];
         if lane.is_ready {
-            match lane.source.fill() {
+            match lane.source.fill(&mut self.scratch) {
                 Ok(Filled::More(fresh)) => {
                     lane.last_news = Instant::now();
+                    lane.recheck = RECHECK[0];
                     self.counters.of(lane.stream).bytes.inc_by(fresh as u64);
                     self.pass(index);
                 }
@@ -168,8 +183,14 @@ impl Pump {
                     self.flush(index);
                 }
             }
-        } else if lane.partial_wait(self.format).is_some_and(|wait| wait.is_zero()) {
+        }
+        let lane = &mut self.lanes[index];
+        let is_due = lane.partial_wait(self.format).is_some_and(|wait| wait.is_zero());
+        if is_due && !lane.is_ready {
             self.flush(index);
+            // More may have come behind what was held back.
+            let lane = &mut self.lanes[index];
+            lane.is_ready = !lane.is_ended;
         }
     }
 
@@ -180,7 +201,7 @@ impl Pump {
             Format::Raw => self.pass_bytes(index),
             Format::Off => {
                 let lane = &mut self.lanes[index];
-                lane.consume(lane.source.window().len());
+                lane.consume(lane.source.window().len(), &self.scratch);
             }
         }
     }
@@ -201,13 +222,13 @@ impl Pump {
             lines += 1;
             if self.batch.len() >= BATCH_BYTES {
                 self.lines.write(&mut self.batch, lines, counters);
-                lane.consume(taken);
+                lane.consume(taken, &self.scratch);
                 (taken, lines) = (0, 0);
             }
         }
         self.lines.write(&mut self.batch, lines, counters);
-        lane.consume(taken);
-        lane.absorb();
+        lane.consume(taken, &self.scratch);
+        lane.absorb(&self.scratch);
     }
 
     fn pass_bytes(&mut self, index: usize) {
@@ -221,7 +242,7 @@ impl Pump {
             Stream::Stderr | Stream::Plimsoll => &mut self.raw_stderr,
         };
         output.write(&mut self.batch, lines as u64, self.counters.of(lane.stream));
-        lane.consume(taken);
+        lane.consume(taken, &self.scratch);
     }
 
     /// Passes on a partial line as it is.
@@ -233,7 +254,7 @@ impl Pump {
         enrich(piece.bytes, piece.is_cut, &ts, &lane.context, &mut self.batch);
         self.batch.push(b'\n');
         self.lines.write(&mut self.batch, 1, self.counters.of(lane.stream));
-        lane.consume(taken);
+        lane.consume(taken, &self.scratch);
     }
 
     /// Writes the lines of our own, and says whether the end was asked for.
@@ -251,15 +272,21 @@ impl Pump {
 }
 
 impl Lane {
-    fn new(settings: &Settings, stream: Stream, pipe: OwnedFd) -> io::Result<Self> {
+    fn new(
+        settings: &Settings,
+        stream: Stream,
+        pipe: OwnedFd,
+        scratch: &Scratch,
+    ) -> io::Result<Self> {
         Ok(Self {
             stream,
-            source: Source::new(pipe)?,
+            source: Source::new(pipe, scratch)?,
             splitter: Splitter::new(settings.line_bytes_max),
             context: Context::new(&settings.identity, stream),
             is_ready: true,
             is_ended: false,
             last_news: Instant::now(),
+            recheck: RECHECK[0],
         })
     }
 
@@ -269,13 +296,19 @@ impl Lane {
         has_partial.then(|| PARTIAL_LINE_WAIT.saturating_sub(self.last_news.elapsed()))
     }
 
-    fn consume(&mut self, count: usize) {
-        let gone = self.source.consume(count);
+    /// How long nothing need be done unless epoll says so; none for ever.
+    fn wait(&self, format: Format) -> Option<Duration> {
+        let flush = self.partial_wait(format)?;
+        Some(if self.source.holds_back() { flush.min(self.recheck) } else { flush })
+    }
+
+    fn consume(&mut self, count: usize, scratch: &Scratch) {
+        let gone = self.source.consume(count, scratch);
         self.end_on_error(&gone);
     }
 
-    fn absorb(&mut self) {
-        let gone = self.source.absorb();
+    fn absorb(&mut self, scratch: &Scratch) {
+        let gone = self.source.absorb(scratch);
         self.end_on_error(&gone);
     }
 
