@@ -1,5 +1,7 @@
 //! Starts `plimsoll-run` as users do, with a Unix socket for its admin endpoints: no fixed ports.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{ffi::OsStr, path::PathBuf, process::Command, time::Duration};
 
 use testkit::{Response, Run, get_unix, wait_for_some};

@@ -1,8 +1,13 @@
 //! Signals, orphans and stops: everything ends, in time, and nothing stays behind.
 
-use std::time::{Duration, Instant};
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use testkit::{children, is_alive, signal, wait_for};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use testkit::{Run, children, is_alive, signal, wait_for};
 
 use crate::run_harness::{
     PATIENCE, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1, app_pid, engine_pid,
@@ -239,4 +244,30 @@ fn stdin_is_the_apps() {
     let ended =
         run_with(&[], &["cat"], |command| drop(command.stdin(Stdio::from(file)))).wait(PATIENCE);
     assert_eq!(messages(&ended.stdout, "stdout"), ["from stdin"]);
+}
+
+#[test]
+fn as_pid_1_of_a_namespace_it_reaps_and_sweeps_everything() {
+    if !can_unshare() {
+        eprintln!("skipped: this user may not make a process namespace with `unshare`");
+        return;
+    }
+    let script = "setsid sh -c 'trap \"\" TERM; while :; do sleep 0.02; done' & \
+                  (sleep 0.02 &); trap 'exit 3' TERM; echo up; while :; do sleep 0.02; done";
+    let binary = crate::run_harness::binary();
+    let flags = ["--pid", "--fork", "--mount-proc", binary.to_str().unwrap(), "--listen", "off"];
+    let command = flags.into_iter().chain(["--", "sh", "-c", script]);
+    let mut run = Run::start(Path::new("unshare"), command);
+    run.line("\"up\"");
+    let guard = *children(run.pid()).first().unwrap();
+    assert_eq!(n_zombies(guard), 0);
+    signal(guard, SIGTERM);
+    assert_eq!(run.wait(PATIENCE).code, 3);
+    run.wait_for_nothing_left(Duration::ZERO);
+}
+
+fn can_unshare() -> bool {
+    let args = ["--pid", "--fork", "--mount-proc", "true"];
+    let made = std::process::Command::new("unshare").args(args).output();
+    made.is_ok_and(|output| output.status.success())
 }
