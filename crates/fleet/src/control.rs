@@ -146,7 +146,7 @@ mod tests {
         hub: Hub,
         client: Client,
         asked: mpsc::UnboundedReceiver<Request>,
-        _status: watch::Sender<Status>,
+        status: Option<watch::Sender<Status>>,
         _place: Place,
         tasks: Vec<JoinHandle<()>>,
     }
@@ -187,7 +187,7 @@ mod tests {
             hub,
             client,
             asked,
-            _status: published,
+            status: Some(published),
             _place: place,
             tasks: vec![server, engine],
         }
@@ -244,6 +244,21 @@ mod tests {
         assert_eq!(event.line.unwrap().get(), text);
         fake.hub.close();
         assert!(events.next().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_follower_reads_to_the_end_of_a_platform_that_has_ended() {
+        let mut fake = fake();
+        let query = LogQuery { name: None, tail: 0, is_followed: true };
+        let mut events = fake.client.logs(&query).await.unwrap();
+        fake.status.take();
+        fake.hub.push("api", Stream::Stdout, "last words");
+        fake.hub.close();
+        assert_eq!(events.next().await.unwrap().unwrap().item, "api");
+        assert!(events.next().await.unwrap().is_none());
+        fake.tasks.remove(0).await.unwrap();
+        let error = fake.client.status().await.unwrap_err();
+        assert!(matches!(error, ControlError::NotRunning { .. }), "{error}");
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use fleet::control::ControlError;
 
-use crate::exit::{EXIT_CODES_HELP, Exit};
+use crate::exit::{Exit, exit_codes_help};
 use crate::{report, screen, suggest};
 
 /// Shown before everything else in `plimsoll --help`.
@@ -38,7 +38,7 @@ Example:
     name = "plimsoll",
     version,
     before_help = EXAMPLE,
-    after_help = EXIT_CODES_HELP,
+    after_help = exit_codes_help(),
     subcommand_required = true,
     arg_required_else_help = true,
     max_term_width = 100

@@ -2,14 +2,25 @@
 //!
 //! Invariant: a command that could not find out never says "no".
 
+use std::fmt::Write;
 use std::process::ExitCode;
 
-/// The exit codes, as shown at the end of every help text.
-pub const EXIT_CODES_HELP: &str = "\
-Exit codes:
-  0  yes: done, healthy, nothing wrong
-  1  no: not ready, failed, refused
-  2  could not tell: bad usage, bad manifest, nothing to talk to";
+use contract::exit_codes::{self, COMMANDS};
+
+/// The exit codes of most commands, as shown at the end of the help.
+pub(crate) fn exit_codes_help() -> String {
+    listed("Exit codes:", COMMANDS)
+}
+
+/// A table of exit codes below its title.
+pub(crate) fn listed(title: &str, codes: &[exit_codes::ExitCode]) -> String {
+    let mut text = title.to_owned();
+    for exit in codes {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "\n  {:<4} {}", exit.code, exit.meaning);
+    }
+    text
+}
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +38,9 @@ pub enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         match exit {
-            Exit::Yes => Self::from(0),
-            Exit::No => Self::from(1),
-            Exit::Unknown => Self::from(2),
+            Exit::Yes => Self::from(exit_codes::OK.code),
+            Exit::No => Self::from(exit_codes::NO.code),
+            Exit::Unknown => Self::from(exit_codes::UNKNOWN.code),
             Exit::Child(code) => Self::from(code),
         }
     }

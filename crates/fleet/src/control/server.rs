@@ -19,11 +19,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::Ends;
 use crate::hub::{Batch, Follower};
-use crate::up::{Command, Refused, Request as Wish};
+use crate::up::{Command, Refused, Request as Wish, Status};
 
 /// How many connections are served at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 32;
@@ -31,12 +31,14 @@ const CONNECTIONS_MAX: usize = 32;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to pause when accepting fails, as it does without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long clients may take to read the last lines when the platform has ended.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 /// How many old lines can be asked for at once.
 const TAIL_MAX: usize = 100_000;
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// Answers on the control socket until it is dropped.
+/// Answers on the control socket until the engine has ended, and those who follow have read on.
 ///
 /// # Errors
 /// When the listener cannot be used at all.
@@ -44,10 +46,14 @@ pub async fn serve(listener: std::os::unix::net::UnixListener, ends: Ends) -> st
     let listener = UnixListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = tokio::task::JoinSet::new();
+    let mut status = ends.status.clone();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
-        let Ok((stream, _)) = listener.accept().await else {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            () = ended(&mut status) => break,
+        };
+        let Some((stream, place)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -66,6 +72,26 @@ pub async fn serve(listener: std::os::unix::net::UnixListener, ends: Ends) -> st
             drop(place);
         });
     }
+    drop(listener);
+    let last_words = async { while connections.join_next().await.is_some() {} };
+    // A client that does not read is left behind.
+    let _ = tokio::time::timeout(LAST_WORDS_LIMIT, last_words).await;
+    Ok(())
+}
+
+/// The next client, and a place for it; none when the system has nothing to give.
+async fn accept(
+    listener: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> Option<(UnixStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    let (stream, _) = listener.accept().await.ok()?;
+    Some((stream, place))
+}
+
+/// Waits until nobody publishes a status any more.
+async fn ended(status: &mut watch::Receiver<Status>) {
+    while status.changed().await.is_ok() {}
 }
 
 /// The mode of the socket says the same; a shared directory or a wrong umask must not undo it.

@@ -14,7 +14,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, error::ErrorKind, v
 use contract::env_vars::{self, Var};
 use contract::exit_codes;
 
-use crate::exit::Exit;
+use crate::exit::{Exit, listed};
 use crate::report;
 
 const EXAMPLE: &str = "\
@@ -74,11 +74,7 @@ pub fn run_process(args: &RunArgs) -> anyhow::Result<Exit> {
 
 /// The exit codes of `run`, as shown at the end of its help.
 pub fn exit_codes_help() -> String {
-    let mut text = "Exit codes: the command's own, 128+n if signal n ended it, or".to_owned();
-    for exit in exit_codes::RUN {
-        text.push_str(&format!("\n  {:<4} {}", exit.code, exit.meaning));
-    }
-    text
+    listed("Exit codes: the command's own, 128+n if signal n ended it, or", exit_codes::RUN)
 }
 
 impl Args for RunArgs {

@@ -9,6 +9,7 @@ mod show;
 mod signals;
 mod watching;
 
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,8 +55,8 @@ pub struct UpArgs {
     /// Listen here for all routes, on 127.0.0.1
     #[arg(long, value_name = "PORT", default_value_t = up::EDGE_PORT)]
     port: u16,
-    /// Start only these services, and what they use
-    #[arg(long, value_name = "SERVICE", num_args = 1.., value_delimiter = ',')]
+    /// Start only these services, joined by commas, and what they use
+    #[arg(long, value_name = "SERVICE", value_delimiter = ',')]
     only: Vec<String>,
     /// Leave services alone when their files change
     #[arg(long)]
@@ -122,15 +123,10 @@ async fn run(args: &UpArgs, platform: &Platform, plan: Plan) -> anyhow::Result<E
         show::View::new(&plan, args.verbose, args.json),
         commands.clone(),
     ));
+    let ends = Ends { commands: commands.clone(), status, hub: hub.clone() };
+    let server = tokio::spawn(serve(place.take_listener(), ends));
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(signals::forward(commands.clone()));
-    if let Some(listener) = place.take_listener() {
-        let ends = Ends { commands: commands.clone(), status, hub: hub.clone() };
-        helpers.spawn(async move {
-            // It ends only when the socket is no socket, which `claim` has just made sure of.
-            let _ = control::serve(listener, ends).await;
-        });
-    }
     if !args.no_watch {
         let roots = roots(&plan, &platform.directory);
         let manifest = platform.manifest.clone();
@@ -138,9 +134,8 @@ async fn run(args: &UpArgs, platform: &Platform, plan: Plan) -> anyhow::Result<E
     }
 
     let result = up::run(plan, options, hub.clone(), wishes, published).await;
-    helpers.abort_all();
     hub.close();
-    let flushed = async { (screen.await, recorder.await) };
+    let flushed = async { (screen.await, recorder.await, server.await) };
     // Whatever is not written by then never will be.
     let _ = tokio::time::timeout(FLUSH_LIMIT, flushed).await;
     match result {
@@ -181,6 +176,15 @@ fn options(args: &UpArgs, platform: &Platform, state: StateDir) -> anyhow::Resul
         dotenv: up::read_dotenv(&directory)?,
         ..Options::new(directory, state, program)
     })
+}
+
+/// Answers other commands; without a socket there is nobody to answer.
+async fn serve(listener: Option<UnixListener>, ends: Ends) {
+    let Some(listener) = listener else { return };
+    let hub = ends.hub.clone();
+    if let Err(error) = control::serve(listener, ends).await {
+        hub.push(PLATFORM, Stream::Platform, format!("other commands get no answer: {error}"));
+    }
 }
 
 /// Keeps lines in files; when that is not possible, says so once and goes on without.
