@@ -17,7 +17,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 /// Address space of a confined program.
-pub const MEMORY_BYTES_MAX: u64 = 2 << 30;
+pub const MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// The largest file that a confined program may write.
 pub const FILE_BYTES_MAX: u64 = 256 << 20;
 /// Standard output beyond this is an error.

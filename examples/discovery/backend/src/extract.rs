@@ -7,6 +7,7 @@ use std::path::Path;
 
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::confine::ConfineError;
 use crate::metrics::WorkerMetrics;
@@ -24,6 +25,10 @@ const SIGNATURES: [(&str, &[u8]); 6] = [
 ];
 /// A PDF may have a few bytes of something else in front.
 const PDF_SEARCH_BYTES: usize = 1024;
+
+/// After this many pages that no program can read, the rest is not tried: each may have cost its
+/// whole deadline.
+const BROKEN_PAGES_MAX: usize = 5;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -132,6 +137,10 @@ impl Reader<'_> {
         for (index, page) in layer.pages.into_iter().enumerate() {
             let text = match (page, &self.ocr) {
                 (Some(text), _) => text,
+                (None, Some(_)) if n_broken >= BROKEN_PAGES_MAX => {
+                    n_broken += 1;
+                    String::new()
+                }
                 (None, Some(ocr)) if ocr.reads_pdf() => {
                     let result =
                         ocr.pdf_page(self.worker, path, index + 1, directory, self.metrics).await;
@@ -181,12 +190,17 @@ fn not_tried(error: &std::io::Error) -> ExtractError {
     ExtractError::NotTried(error.to_string())
 }
 
-/// A program that could not start may start later; one that gave up on a page will again.
+/// A program that could not start may start later; one that gave up on a page will again. What it
+/// said is for the log, not for the reader of the document.
 fn ocr_error(error: &ConfineError) -> ExtractError {
-    match error {
-        ConfineError::NotStarted { .. } => ExtractError::NotTried(error.to_string()),
-        _ => ExtractError::Unreadable(format!("character recognition: {error}")),
-    }
+    let why = match error {
+        ConfineError::NotStarted { .. } => return ExtractError::NotTried(error.to_string()),
+        ConfineError::TooSlow { .. } => "reading the picture takes too long",
+        ConfineError::TooMuchOutput { .. } => "the picture holds too much text",
+        ConfineError::Failed { .. } => "the picture is damaged or too large",
+    };
+    warn!(%error, "character recognition failed");
+    ExtractError::Unreadable(why.to_owned())
 }
 
 /// UTF-8, UTF-16 with its mark, or else Latin-1, in which every byte is a character.

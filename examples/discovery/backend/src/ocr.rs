@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use crate::confine::{self, ConfineError, find_program};
 use crate::metrics::WorkerMetrics;
 
-const DEADLINE: Duration = Duration::from_secs(120);
+/// One page in Tesseract: usually two seconds.
+const RECOGNISE_DEADLINE: Duration = Duration::from_secs(120);
+/// One page in pdftoppm: usually half a second.
+const RASTER_DEADLINE: Duration = Duration::from_secs(20);
 /// The longer side of a rasterised page: about 250 dots per inch on A4, and a bound for memory
 /// whatever size the page claims to have.
 const RASTER_PIXELS: &str = "2900";
@@ -48,7 +51,8 @@ impl Ocr {
         let image = std::path::absolute(image).unwrap_or_else(|_| image.to_owned());
         let image = image.to_string_lossy();
         let arguments = [&*image, "stdout", "-l", &self.languages];
-        let output = confine::run(worker, &self.tesseract, &arguments, directory, DEADLINE).await;
+        let output =
+            confine::run(worker, &self.tesseract, &arguments, directory, RECOGNISE_DEADLINE).await;
         metrics.ocr_duration.observe(started.elapsed().as_secs_f64());
         Ok(String::from_utf8_lossy(&output?).into_owned())
     }
@@ -77,7 +81,7 @@ impl Ocr {
             &pdf,
             "page",
         ];
-        confine::run(worker, pdftoppm, &arguments, directory, DEADLINE).await?;
+        confine::run(worker, pdftoppm, &arguments, directory, RASTER_DEADLINE).await?;
         self.image(worker, &directory.join("page.pgm"), directory, metrics).await
     }
 }

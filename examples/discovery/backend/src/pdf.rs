@@ -21,7 +21,7 @@ pub const PAGES_MAX: usize = 2_000;
 /// Text beyond this, in bytes, is not read.
 pub const TEXT_BYTES_MAX: usize = 20 << 20;
 
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(60);
 /// Nested objects are read by recursion; a deep nest ends in a crash of the child, not sooner.
 const STACK_BYTES: usize = 64 << 20;
 /// A page with a picture and fewer words than this is a scan with a stamp on it.
