@@ -10,8 +10,8 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -21,6 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 use crate::client_io::{ClientIo, Wire};
 use crate::exchange::{ExchangeBody, exchange};
@@ -42,6 +43,8 @@ pub(crate) struct Client<H> {
     pub(crate) shared: Arc<Shared<H>>,
     pub(crate) wire: Arc<Wire>,
     pub(crate) peer: Peer,
+    /// Kept from one exchange to the next: setting a timer costs more than looking at one.
+    pub(crate) timer: Mutex<Option<Pin<Box<Sleep>>>>,
 }
 
 /// Serves one connection to its end.
@@ -61,7 +64,8 @@ pub(crate) async fn serve<H: Hooks>(
     let wire = Wire::new(if is_h2 { Framing::opaque() } else { Framing::http1() });
     let io = ClientIo::new(socket, prefix, Arc::clone(&wire), Arc::clone(limits));
     let peer = Peer::new(address, &shared.settings.trusted_proxies);
-    let client = Arc::new(Client { shared: Arc::clone(&shared), wire, peer });
+    let client =
+        Arc::new(Client { shared: Arc::clone(&shared), wire, peer, timer: Mutex::new(None) });
     let is_malformed = if is_h2 {
         serve_h2(&shared, io, &client).await
     } else {

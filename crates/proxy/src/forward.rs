@@ -15,7 +15,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, EXPECT, HeaderMap, HeaderValue, TE, UPGRADE};
@@ -25,7 +25,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::body::{BodyError, Progress, RequestBody, Signal, Stall};
 use crate::client_io::ClientIo;
@@ -69,7 +69,7 @@ pub(crate) async fn forward<H: Hooks>(
     let accept = parts.headers.get(ACCEPT).cloned();
     let request = outgoing(parts, body, upgrade.as_ref().map(|(_, protocol)| protocol), flight);
     let shard = flight.client.shared.settings.shard;
-    match offer(upstream, shard, request, progress.as_deref()).await {
+    match offer(upstream, shard, request, flight).await {
         Ok(sent) if sent.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             switch(sent, upgrade, upstream).await
         }
@@ -165,11 +165,11 @@ enum Failure {
 }
 
 /// Offers a request to the addresses of an upstream until one answers.
-async fn offer(
+async fn offer<H: Hooks>(
     upstream: &Upstream,
     shard: usize,
     mut request: Outgoing,
-    progress: Option<&Progress>,
+    flight: &Flight<H>,
 ) -> Result<Sent, Failure> {
     let began = Instant::now();
     let mut held = None;
@@ -188,7 +188,7 @@ async fn offer(
                 },
             };
             let spare = spare(&link, &request);
-            let sent = send(&mut link, request, upstream, progress).await?;
+            let sent = send(&mut link, request, upstream, flight).await?;
             n_attempts += 1;
             request = match (sent, spare) {
                 (Ok(response), _) => return Ok(Sent { response, link, address }),
@@ -233,31 +233,45 @@ fn spare(link: &Link, request: &Outgoing) -> Option<Outgoing> {
 
 /// Sends a request on a link and waits for the response head, but not for ever: the time is counted
 /// anew while the application still takes the body.
-async fn send(
+async fn send<H: Hooks>(
     link: &mut Link,
     request: Outgoing,
     upstream: &Upstream,
-    progress: Option<&Progress>,
+    flight: &Flight<H>,
 ) -> Result<Result<Response<Incoming>, SendError>, Failure> {
     let timeout = upstream.settings().head_timeout;
-    let mut timer = pin!(sleep(timeout));
-    let mut sending = pin!(link.send(request));
+    let mut deadline = Instant::now() + timeout;
+    let kept = flight.client.timer.lock().ok().and_then(|mut timer| timer.take());
+    let mut timer = kept.unwrap_or_else(|| Box::pin(sleep_until(deadline)));
+    if timer.deadline() > deadline {
+        timer.as_mut().reset(deadline);
+    }
     let mut n_seen = 0;
-    std::future::poll_fn(|cx| {
+    let mut sending = pin!(link.send(request));
+    let sent = std::future::poll_fn(|cx| {
         if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
             return Poll::Ready(Ok(sent));
         }
-        while timer.as_mut().poll(cx).is_ready() {
-            let n_bytes = progress.map_or(0, Progress::bytes);
-            if n_bytes == n_seen {
-                return Poll::Ready(Err(Failure::Late));
+        loop {
+            // A timer of an earlier exchange fires early, and is then set anew.
+            ready!(timer.as_mut().poll(cx));
+            let now = Instant::now();
+            if now >= deadline {
+                let n_bytes = flight.progress.as_deref().map_or(0, Progress::bytes);
+                if n_bytes == n_seen {
+                    return Poll::Ready(Err(Failure::Late));
+                }
+                n_seen = n_bytes;
+                deadline = now + timeout;
             }
-            n_seen = n_bytes;
-            timer.as_mut().reset(tokio::time::Instant::now() + timeout);
+            timer.as_mut().reset(deadline);
         }
-        Poll::Pending
     })
-    .await
+    .await;
+    if let Ok(mut kept) = flight.client.timer.lock() {
+        *kept = Some(timer);
+    }
+    sent
 }
 
 /// Passes a response on.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Collected, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -197,7 +197,7 @@ pub(crate) async fn echo() -> SocketAddr {
             text.push_str(&format!("{name}: {}\n", value.to_str().unwrap_or("?")));
         }
         text.push('\n');
-        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
         let mut bytes = text.into_bytes();
         bytes.extend_from_slice(&body);
         Response::new(full(bytes))

@@ -37,14 +37,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(parts: &Parts) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
         Self {
             routes: Routes::new(&parts.routes),
             access_log: parts.access_log,
             app_health: parts.app_health,
-            board: Arc::clone(&parts.board),
-            metrics: Arc::clone(&parts.metrics),
-            sink: parts.sink.clone(),
+            board: parts.board,
+            metrics: parts.metrics,
+            sink: parts.sink,
         }
     }
 
