@@ -241,8 +241,10 @@ fn stdin_is_the_apps() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"from stdin\n").unwrap();
     std::io::Seek::rewind(&mut file).unwrap();
-    let ended =
-        run_with(&[], &["cat"], |command| drop(command.stdin(Stdio::from(file)))).wait(PATIENCE);
+    let ended = run_with(&[], &["cat"], |command| {
+        command.stdin(Stdio::from(file));
+    })
+    .wait(PATIENCE);
     assert_eq!(messages(&ended.stdout, "stdout"), ["from stdin"]);
 }
 
