@@ -2,8 +2,8 @@
 //!
 //! [`respond`] answers what needs no waiting, from the board alone; the ingress uses the same
 //! function for the public ones. [`serve`] runs a listener of its own around it, on TCP or a Unix
-//! socket, and adds what waits or commands: `/metrics`, `/v1/heartbeat`, `/v1/drain`. It deliberately
-//! has no authentication: who can reach loopback or open the socket's file may ask.
+//! socket, and adds what waits or commands: `/metrics`, `/v1/heartbeat`, `/v1/drain`. It
+//! deliberately has no authentication: who can reach loopback or open the socket's file may ask.
 //!
 //! Invariant: no answer but that of `/metrics` waits for anything, and that one is bounded.
 

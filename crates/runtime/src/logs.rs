@@ -1,8 +1,8 @@
 //! The log pipeline: the app's two pipes in, one JSON object per line out.
 //!
 //! ```text
-//! app's pipe --tee--> source --> split --> [join, redact: not yet] --> enrich --> one write --> consume
-//! own lines and access lines ---> sink (bounded) ----------------------------^
+//! app's pipe --tee--> source -> split -> [join, redact: not yet] -> enrich -> write -> consume
+//! own lines and access lines -> sink (bounded) -------------------------------^
 //! ```
 //!
 //! One thread does all of it with blocking writes, so that a slow reader of our stdout blocks this
@@ -306,8 +306,8 @@ mod tests {
         const LINES: usize = 4_000;
         let rig = rig(|_| {});
         let Rig { mut stdout, mut lines, sink: _sink, pipeline: _pipeline, .. } = rig;
-        // One write of far more than the pipe holds: it blocks again and again, most times while the
-        // pipe holds back the beginning of a line.
+        // One write of far more than the pipe holds: it blocks again and again, most times while
+        // the pipe holds back the beginning of a line.
         let line = format!("{}\n", "x".repeat(9_999));
         let app = std::thread::spawn(move || {
             stdout.write_all(line.repeat(LINES).as_bytes()).expect("an open pipe");

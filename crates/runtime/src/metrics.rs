@@ -2,9 +2,9 @@
 //! engine, rendered for a scrape.
 //!
 //! What is a state (ready, a dependency's verdict, the app's memory) is read from the board and
-//! `/proc` when it is scraped; what is an event is counted when it happens. The app's own metrics are
-//! merged into the same exposition. It deliberately adds no series that `contract::metrics` does
-//! not list.
+//! `/proc` when it is scraped; what is an event is counted when it happens. The app's own metrics
+//! are merged into the same exposition. It deliberately adds no series that `contract::metrics`
+//! does not list.
 //!
 //! Invariant: the number of series is bounded: every label value comes from a closed set or from
 //! names that the configuration declares.
@@ -103,7 +103,8 @@ impl Metrics {
         self.handles.startup.observe(took.as_secs_f64());
     }
 
-    /// A stop ended, so long after the first signal; also used for the last stop of an earlier life.
+    /// A stop ended, so long after the first signal; also used for the last stop of an earlier
+    /// life.
     pub fn shut_down(&self, outcome: StopOutcome, took: Duration) {
         self.handles.shutdown(outcome).observe(took.as_secs_f64());
     }

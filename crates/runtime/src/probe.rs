@@ -1,8 +1,8 @@
 //! Watches dependencies in the background and keeps a verdict of each on the board.
 //!
 //! One task per probe: probe, record, sleep for the interval with a jitter of a tenth. Each kind is
-//! a file of its own that answers one question, "does it pass now?"; `verdict` makes a status of the
-//! answers. It deliberately answers no request: readers take the cached verdict, so that a
+//! a file of its own that answers one question, "does it pass now?"; `verdict` makes a status of
+//! the answers. It deliberately answers no request: readers take the cached verdict, so that a
 //! dependency that swallows packets costs them nothing.
 //!
 //! Invariant: a probe ends within its timeout, at most one of each name runs, and what it says of a

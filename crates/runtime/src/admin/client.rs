@@ -1,8 +1,8 @@
 //! Asks the admin endpoints of another process: the health check of an image without a shell.
 //!
-//! Plain blocking calls of the standard library, because starting an async runtime would take longer
-//! than the question. It deliberately understands only what our own server answers. Invariant: it
-//! returns within the timeout, and holds no more than [`ANSWER_BYTES_MAX`].
+//! Plain blocking calls of the standard library, because starting an async runtime would take
+//! longer than the question. It deliberately understands only what our own server answers.
+//! Invariant: it returns within the timeout, and holds no more than [`ANSWER_BYTES_MAX`].
 
 use std::fmt;
 use std::io::{self, Read, Write};

@@ -2,8 +2,8 @@
 //!
 //! A line that is an object keeps its bytes and its key order; only fields that it misses are added
 //! before its closing brace. Anything else, and an object that a strict reader would refuse
-//! (invalid, a key twice, half of a surrogate pair, too deep), becomes the text of `msg`. Values are never
-//! changed, so a level stays in the app's own words.
+//! (invalid, a key twice, half of a surrogate pair, too deep), becomes the text of `msg`. Values
+//! are never changed, so a level stays in the app's own words.
 //!
 //! Invariant: the output is exactly one valid JSON object without a line end.
 

@@ -1,7 +1,7 @@
 //! How bad a line is, guessed from its text.
 //!
-//! The first level word near the start of the line wins: in capitals anywhere (`2026-11-21 WARN x`),
-//! in other letters only where a level stands (`[error] x`, `level=warn`, `error: x`). It
+//! The first level word near the start of the line wins: in capitals anywhere (`2026-11-21 WARN
+//! x`), in other letters only where a level stands (`[error] x`, `level=warn`, `error: x`). It
 //! deliberately does not guess from words of the message, nor from the stream: programs write
 //! progress to stderr. Invariant: no word, no alarm: the default is `info`.
 

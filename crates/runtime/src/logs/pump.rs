@@ -1,4 +1,5 @@
-//! The pipeline's thread: waits, turns what came into lines, writes them, consumes what was written.
+//! The pipeline's thread: waits, turns what came into lines, writes them, consumes what was
+//! written.
 //!
 //! Edge-triggered epoll, because bytes of a partial line stay in the pipe while it waits for its
 //! end; meanwhile the pipe is also looked at now and then (`Source::holds_back` says why). It

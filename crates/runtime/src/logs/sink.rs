@@ -142,8 +142,8 @@ pub(super) fn pair(settings: &Settings, counters: StreamCounters) -> io::Result<
 }
 
 impl Sink {
-    /// Queues one line. Fields follow `contract::log_fields` where they are listed there; a key must
-    /// not be one that every line has.
+    /// Queues one line. Fields follow `contract::log_fields` where they are listed there; a key
+    /// must not be one that every line has.
     pub fn event(&self, level: Level, msg: &str, fields: &[(&str, Value<'_>)]) {
         if self.shared.is_off {
             return;
@@ -203,7 +203,8 @@ impl Queue {
         &self.shared.wake
     }
 
-    /// Moves what is queued into `out`, which must be empty, and says whether the end was asked for.
+    /// Moves what is queued into `out`, which must be empty, and says whether the end was asked
+    /// for.
     pub(super) fn take(&self, out: &mut Vec<u8>) -> bool {
         // Nothing to read only means that nobody woke us.
         let _ = self.shared.wake.read();

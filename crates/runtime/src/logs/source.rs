@@ -1,9 +1,9 @@
 //! Reads a pipe without taking from it what is not yet written elsewhere.
 //!
 //! `tee(2)` copies what the pipe holds into a scratch pipe (pages are shared, not copied), the
-//! window is read from there, and only [`Source::consume`] removes bytes from the pipe itself. A reader
-//! that dies in between leaves everything it had not consumed to the next one. What is no pipe is
-//! read plainly.
+//! window is read from there, and only [`Source::consume`] removes bytes from the pipe itself. A
+//! reader that dies in between leaves everything it had not consumed to the next one. What is no
+//! pipe is read plainly.
 //!
 //! The exception is a partial line that fills half of the smaller pipe: it is taken into memory, or
 //! the writer could block before it finishes the line. With pipes of 1 MiB, a scratch pipe of
@@ -98,8 +98,8 @@ impl Source {
 
     /// Whether bytes of a partial line are still in the pipe.
     ///
-    /// Then epoll may be silent about more: a writer that was blocked in the middle of a large write
-    /// and goes on wakes its reader only if the pipe was empty.
+    /// Then epoll may be silent about more: a writer that was blocked in the middle of a large
+    /// write and goes on wakes its reader only if the pipe was empty.
     pub(super) fn holds_back(&self) -> bool {
         self.in_pipe > 0
     }

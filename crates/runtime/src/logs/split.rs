@@ -122,7 +122,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_byte_is_lost_or_moved(chunks in prop::collection::vec(bytes(), 0..8), max in 4..40usize) {
+        fn no_byte_is_lost_or_moved(
+            chunks in prop::collection::vec(bytes(), 0..8), max in 4..40usize
+        ) {
             let (pieces, taken) = run(&chunks, max);
             prop_assert_eq!(&taken, &chunks.concat());
             prop_assert!(pieces.iter().all(|(bytes, _)| bytes.len() <= max));

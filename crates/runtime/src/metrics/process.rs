@@ -2,7 +2,8 @@
 //!
 //! It deliberately adds up resident memory as `ps` shows it, pages shared between processes counted
 //! in each: the exact figure (`smaps_rollup`) costs milliseconds per process. Invariant:
-//! `cpu_seconds` never falls, though processes come and go; a process that cannot be read is left out.
+//! `cpu_seconds` never falls, though processes come and go; a process that cannot be read is left
+//! out.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,8 +1,8 @@
 //! What `PLIMSOLL_PROBES` says, as types.
 //!
 //! Strict: an unknown key, two kinds in one probe or a limit that makes no sense is an error that
-//! names the probe. All problems are reported at once. Invariant: a `ProbeSettings` can be probed as
-//! it is.
+//! names the probe. All problems are reported at once. Invariant: a `ProbeSettings` can be probed
+//! as it is.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Probe: a TCP connection can be opened.
 //!
-//! It sends nothing and closes at once. It deliberately opens a new connection each time: an old one
-//! says nothing about who comes next. Invariant: name resolution never blocks the engine.
+//! It sends nothing and closes at once. It deliberately opens a new connection each time: an old
+//! one says nothing about who comes next. Invariant: name resolution never blocks the engine.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};

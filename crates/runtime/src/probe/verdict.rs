@@ -8,8 +8,8 @@
 //! ```
 //!
 //! It starts down: what was never seen up is not up. Staleness is not judged here, as no result is
-//! no event; `board::Verdict::status_at` does. Invariant: a pass while up, and a failure while down,
-//! change nothing but the counts.
+//! no event; `board::Verdict::status_at` does. Invariant: a pass while up, and a failure while
+//! down, change nothing but the counts.
 
 use contract::bodies::Status;
 
