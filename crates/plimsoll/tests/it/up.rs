@@ -2,17 +2,17 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use testkit::{Run, wait_for, wait_for_some};
+use testkit::{Run, free_port, wait_for, wait_for_some};
 
 /// How long anything of a test may take; the machines that run tests are slow.
 const PATIENCE: Duration = Duration::from_secs(30);
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 
-/// A worker that ticks, and one that uses it.
+/// A worker that ticks, and one that does nothing.
 const TICKER: &str = "\
 plimsoll: 1
 app: shop
@@ -47,9 +47,12 @@ impl Shop {
     /// Started, and everything of it ready.
     fn is_up(&self, args: &[&str]) -> Run {
         let run = self.up(args);
-        wait_for_some(&format!("the banner in:\n{}", run.stderr()), PATIENCE, || {
-            run.stderr().contains("is up after").then_some(())
+        let end = Instant::now() + PATIENCE;
+        let is_up = wait_for_some("the banner", PATIENCE * 2, || {
+            let is_up = run.stderr().contains("is up after");
+            (is_up || Instant::now() > end).then_some(is_up)
         });
+        assert!(is_up, "not up in time:\n{}\n{}", run.stderr(), run.stdout());
         run
     }
 
@@ -116,11 +119,13 @@ fn the_first_interrupt_stops_everything() {
 
 #[test]
 fn a_first_start_that_fails_says_why_and_leaves_nothing() {
-    let shop = Shop::new(
+    // With a port it is not ready before something answers there, and here nothing ever does.
+    let shop = Shop::new(&format!(
         "plimsoll: 1\napp: shop\nservices:\n  \
-         good: {path: ., run: {shell: 'exec sleep 1000'}}\n  \
-         bad: {path: ., run: {shell: 'echo no such luck >&2; exit 3'}}\n",
-    );
+         good: {{path: ., run: {{shell: 'exec sleep 1000'}}}}\n  \
+         bad: {{path: ., port: {}, run: {{shell: 'echo no such luck >&2; exit 3'}}}}\n",
+        free_port(),
+    ));
     let mut up = shop.up(&["--no-watch"]);
     let ended = up.wait(PATIENCE);
     assert_eq!(ended.code, 1, "{}", ended.stderr);
@@ -157,7 +162,8 @@ fn logs_of_a_platform_that_was_killed_can_still_be_read() {
     assert!(
         text(&logs.stdout).contains("started") && text(&logs.stderr).contains("last one wrote")
     );
-    // The platform that comes next ends what was left, and takes the directory over.
+    // What was left ends by itself, and the platform that comes next takes the directory over.
+    up.wait_for_nothing_left(PATIENCE);
     let _next = shop.is_up(&["--no-watch"]);
 }
 
