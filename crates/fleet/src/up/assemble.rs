@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 
 use manifest::Plan;
-use manifest::plan::{Item, Kind, Restart, Service, UseTarget};
+use manifest::plan::{HeartbeatVia, Item, Kind, Restart, Service, UseTarget};
 
 use super::values::{Address, Values, secret};
 use super::{Error, Options, Problem, service};
@@ -220,6 +220,11 @@ impl<'a> Assembly<'a> {
             }
         }
         self.tasks.insert(name.clone(), tasks.clone());
+        let via = service.heartbeat.as_ref().map(|heartbeat| &heartbeat.via);
+        if let Some(HeartbeatVia::Notify | HeartbeatVia::Log(_)) = via {
+            let note = "its heartbeat is not watched here: only a file and HTTP are so far";
+            self.out.notes.push((name.clone(), note.to_owned()));
+        }
         let start_limit = self.values.options.start_limit;
         let start_limit_ms = start_limit.map_or(service.health.start_timeout.0, |limit| {
             u64::try_from(limit.as_millis()).unwrap_or(Millis::MAX)

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use contract::env_vars;
 use manifest::Plan;
 use manifest::names::EnvVar;
-use manifest::plan::{Command, Kind, Resource, ResourceSpec, Service, UseTarget};
+use manifest::plan::{
+    Command, Heartbeat, HeartbeatVia, Kind, Resource, ResourceSpec, Service, UseTarget,
+};
 use manifest::template::{Output, Template};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -16,9 +18,11 @@ use super::{Options, Problem};
 use crate::driver::{Check, Program, Setup};
 
 /// Between two probes of a dependency, milliseconds: a person waits for the answer.
-const PROBE_INTERVAL_MS: u64 = 1_000;
+const PROBE_INTERVAL_MS: u64 = 500;
 /// For one probe, milliseconds.
-const PROBE_TIMEOUT_MS: u64 = 1_000;
+const PROBE_TIMEOUT_MS: u64 = 500;
+/// Failures in a row that count: one alone may be a machine that is busy with a build.
+const PROBE_FALL: u32 = 2;
 
 /// The directory of a service.
 pub(super) fn directory(options: &Options, service: &Service) -> PathBuf {
@@ -213,9 +217,25 @@ fn probes(plan: &Plan, service: &Service, values: &Values<'_>) -> serde_json::Va
         probe.insert("gate".into(), json!(gates));
         probe.insert("interval_ms".into(), json!(PROBE_INTERVAL_MS));
         probe.insert("timeout_ms".into(), json!(PROBE_TIMEOUT_MS));
+        probe.insert("fall".into(), json!(PROBE_FALL));
         probes.insert(name.clone(), probe.into());
     }
+    if let Some(heartbeat) = service.heartbeat.as_ref().and_then(heartbeat_probe) {
+        probes.insert("heartbeat".into(), heartbeat);
+    }
     probes.into()
+}
+
+/// The signs of life that `run` can watch; of the others the plan tells elsewhere.
+fn heartbeat_probe(heartbeat: &Heartbeat) -> Option<serde_json::Value> {
+    let max_age_ms = heartbeat.max_age.0;
+    match &heartbeat.via {
+        HeartbeatVia::File(file) => {
+            Some(json!({"heartbeat": {"file": file, "max_age_ms": max_age_ms}}))
+        }
+        HeartbeatVia::Http => Some(json!({"heartbeat": {"max_age_ms": max_age_ms}})),
+        HeartbeatVia::Notify | HeartbeatVia::Log(_) => None,
+    }
 }
 
 fn resource_probe(resource: &Resource, values: &Values<'_>) -> Option<serde_json::Value> {
@@ -223,7 +243,10 @@ fn resource_probe(resource: &Resource, values: &Values<'_>) -> Option<serde_json
     if let ResourceSpec::Http(http) = &resource.spec {
         let url = outputs.get(&Output::Url)?.trim_end_matches('/');
         let path = http.health.as_ref().map_or("/", |path| path.as_str());
-        return Some(json!({"http": format!("{url}{path}")}));
+        // `run` speaks no TLS in its probes; that the port answers is what can be said then.
+        if url.starts_with("http://") {
+            return Some(json!({"http": format!("{url}{path}")}));
+        }
     }
     let (host, port) = (outputs.get(&Output::Host)?, outputs.get(&Output::Port)?);
     Some(json!({"tcp": format!("{host}:{port}")}))
