@@ -54,6 +54,9 @@ pub type Millis = u64;
 /// How long after a kill a process that does not end is given up, milliseconds.
 pub const KILL_LIMIT_MS: Millis = 5_000;
 
+/// What ends sooner than this after its start has not started, even if it was ready, milliseconds.
+pub const SETTLE_MS: Millis = 1_000;
+
 /// Where one item (a service or a resource) stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -93,7 +96,7 @@ pub struct Machine {
     items: Vec<Item>,
     tasks: Vec<Task>,
     phase: Phase,
-    has_completed: bool,
+    completed_at: Option<Millis>,
     first_failure: Option<(ItemId, String)>,
     random: fastrand::Rng,
 }
@@ -138,7 +141,7 @@ impl Machine {
             items,
             tasks,
             phase: Phase::Idle,
-            has_completed: false,
+            completed_at: None,
             first_failure: None,
             random: fastrand::Rng::with_seed(seed),
         }
@@ -189,7 +192,7 @@ impl Machine {
 
     /// Whether everything was ready once.
     pub fn has_completed(&self) -> bool {
-        self.has_completed
+        self.completed_at.is_some()
     }
 
     /// Whether everything is being stopped or has stopped.
@@ -252,9 +255,12 @@ impl Machine {
                         self.start(id, now, effects);
                     }
                 }
-                self.has_completed |= self.items.iter().enumerate().all(|(id, item)| {
+                let is_settled = |(id, item): (ItemId, &Item)| {
                     item.state == State::Ready || item.has_ended() || self.is_running_job(id)
-                });
+                };
+                if self.completed_at.is_none() && self.items.iter().enumerate().all(is_settled) {
+                    self.completed_at = Some(now);
+                }
             }
         }
     }
@@ -282,6 +288,7 @@ impl Machine {
         };
         let item = &mut self.items[id];
         item.run += 1;
+        item.started = now;
         item.lacks.clear();
         item.enter(State::Starting, now);
         item.deadline = limit;
@@ -353,14 +360,17 @@ impl Machine {
     fn failed(&mut self, id: ItemId, reason: String, now: Millis, effects: &mut Vec<Effect>) {
         let spec = &self.spec.items[id];
         let is_final = spec.lifetime != Lifetime::Serves || spec.restart == Restart::Never;
-        let may_end_all = !self.has_completed && !self.spec.keeps_going;
+        let may_end_all = self.is_first_start(id, now) && !self.spec.keeps_going;
         let item = &mut self.items[id];
+        let is_young = now < item.started.saturating_add(SETTLE_MS);
         item.error = Some(reason.clone());
         let n_failures = item.count_failure(now);
         if self.phase != Phase::Running {
             return self.items[id].enter(State::Failed, now);
         }
-        if is_final || (may_end_all && (!item.was_ready || n_failures >= CRASH_FAILURES)) {
+        if is_final
+            || (may_end_all && (!item.was_ready || is_young || n_failures >= CRASH_FAILURES))
+        {
             item.enter(State::Failed, now);
             effects.push(Effect::Say(id, Report::Failed { reason: reason.clone() }));
             if may_end_all {
@@ -378,6 +388,14 @@ impl Machine {
             false => Report::WillRestart { reason, pause_ms },
         };
         effects.push(Effect::Say(id, report));
+    }
+
+    /// Whether a failure of an item now is one of the first start. What has no port is ready the
+    /// moment it runs, so all may have been ready before one of them fell on its first step.
+    fn is_first_start(&self, id: ItemId, now: Millis) -> bool {
+        let item = &self.items[id];
+        let is_young = item.run == 1 && now < item.started.saturating_add(SETTLE_MS);
+        self.completed_at.is_none_or(|at| is_young && now < at.saturating_add(SETTLE_MS))
     }
 
     fn start_wanted(&mut self, id: ItemId, now: Millis) {
@@ -443,6 +461,8 @@ impl Machine {
             }
             item.deadline = None;
             match item.state {
+                // On the way down it is stopped anyway, once nothing that uses it lives.
+                State::Starting if self.phase != Phase::Running => {}
                 State::Starting => self.gate_timed_out(id, now, effects),
                 State::Ready => item.failures.clear(),
                 State::Backoff | State::CrashLooping => item.enter(State::Waiting, now),

@@ -154,7 +154,7 @@ impl Machine {
         }
         let reason = reason.to_owned();
         effects.push(Effect::Say(owner, Report::TaskFailed { kind, reason, keeps_serving }));
-        if !self.has_completed && !self.spec.keeps_going {
+        if !self.has_completed() && !self.spec.keeps_going {
             self.give_up(owner, error, now, effects);
         }
     }

@@ -154,6 +154,36 @@ fn a_child_that_exits_at_once_ends_the_first_start() {
 }
 
 #[test]
+fn what_falls_on_its_first_step_has_not_started_even_if_it_was_ready() {
+    let spec = Spec { items: vec![item("bot", &[]), item("web", &[])], ..Spec::default() };
+    let mut m = Machine::new(spec.clone(), 1);
+    m.on(Event::Begin, 0);
+    m.on(ready(0, 1), 10);
+    m.on(ready(1, 1), 20);
+    assert!(m.has_completed());
+    assert_eq!(on(&mut m, exited(0, 1, 3), 30), [Effect::Stop { item: 1, run: 1 }]);
+    assert_eq!(m.first_failure(), Some((0, "exit code 3")));
+
+    let mut m = Machine::new(spec, 1);
+    m.on(Event::Begin, 0);
+    m.on(ready(0, 1), 10);
+    m.on(ready(1, 1), 20);
+    m.on(exited(0, 1, 3), SETTLE_MS + 20);
+    assert_eq!(m.view(0).state, State::Backoff);
+}
+
+#[test]
+fn on_the_way_down_a_gate_that_times_out_waits_for_the_users_to_end() {
+    let mut m = running_shop();
+    m.on(exited(DB, 1, 1), 2_000);
+    let deadline = m.view(DB).deadline.unwrap();
+    assert_eq!(on(&mut m, Event::Tick, deadline), [start(DB, 2)]);
+    m.on(Event::Shutdown, deadline + 59_000);
+    assert_eq!(on(&mut m, Event::Tick, deadline + 60_000), []);
+    assert_eq!(m.view(DB).state, State::Starting);
+}
+
+#[test]
 fn a_gate_that_never_passes_ends_the_first_start_and_says_what_was_lacking() {
     let mut m = Machine::new(shop(), 1);
     m.on(Event::Begin, 0);
@@ -181,7 +211,7 @@ fn keeping_going_leaves_the_rest_running_when_one_fails_at_first() {
 #[test]
 fn five_failures_in_the_window_are_a_crash_loop_and_a_stable_time_clears_them() {
     let mut m = running_shop();
-    let mut now = 1_000;
+    let mut now = 2_000;
     let mut pauses = vec![];
     for run in 1..=5 {
         m.on(exited(WORKER, run, 1), now);
@@ -239,7 +269,7 @@ fn after_a_failed_build_a_crashed_process_starts_again_from_what_was_built_befor
     let mut m = running_shop();
     m.on(Event::Changed(API), 20);
     m.on(broken(0, 2), 21);
-    m.on(exited(API, 1, 1), 22);
+    m.on(exited(API, 1, 1), 2_000);
     let deadline = m.view(API).deadline.unwrap();
     // The migration was to run after the build, and waits for one that succeeds.
     assert_eq!(on(&mut m, Event::Tick, deadline), [start(API, 2)]);
@@ -290,7 +320,7 @@ fn what_runs_on_demand_runs_only_when_asked() {
 #[test]
 fn what_a_former_process_says_is_ignored() {
     let mut m = running_shop();
-    m.on(exited(WEB, 1, 1), 10);
+    m.on(exited(WEB, 1, 1), 2_000);
     let deadline = m.view(WEB).deadline.unwrap();
     m.on(Event::Tick, deadline);
     assert_eq!(m.on(ready(WEB, 1), deadline), []);

@@ -7,6 +7,11 @@ mod run_exit;
 mod run_harness;
 mod run_stop;
 mod up;
+#[cfg(test)]
 mod up_fails;
+#[cfg(test)]
 mod up_harness;
+#[cfg(test)]
 mod up_lives;
+#[cfg(test)]
+mod up_serves;

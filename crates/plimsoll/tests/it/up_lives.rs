@@ -1,6 +1,7 @@
 //! Claims about platforms that run: crashes, changes, orders from outside.
 
 use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use testkit::{wait_for, wait_for_some};
 
@@ -16,6 +17,12 @@ fn a_service_that_keeps_crashing_is_restarted_and_shown_in_a_crash_loop() {
     fs::write(directory.path().join("healthy"), "").unwrap();
     let platform = Platform::start_in(directory, &["--no-watch"]);
     platform.until_running();
+    // What falls in its first second has not started, and would end the platform.
+    wait_for("the service to be a second old", PATIENCE, || {
+        let Some(item) = platform.item("bot") else { return false };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        u128::from(item["since_ms"].as_u64().unwrap()) + 2_000 < now
+    });
     fs::remove_file(platform.path("healthy")).unwrap();
     let item = platform.until("bot", "crash_looping");
     assert_eq!(item["error"], "exit code 3");
