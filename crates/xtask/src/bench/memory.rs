@@ -11,12 +11,24 @@ pub(super) struct Memory {
     pub rss_kib: u64,
     /// Pages in memory, shared ones divided among those that share them.
     pub pss_kib: u64,
+    /// Those pages in memory that are no file's.
+    pub anonymous_kib: u64,
 }
 
 impl Memory {
     /// The greater of each figure.
     pub(super) fn max(self, other: Self) -> Self {
-        Self { rss_kib: self.rss_kib.max(other.rss_kib), pss_kib: self.pss_kib.max(other.pss_kib) }
+        Self {
+            rss_kib: self.rss_kib.max(other.rss_kib),
+            pss_kib: self.pss_kib.max(other.pss_kib),
+            anonymous_kib: self.anonymous_kib.max(other.anonymous_kib),
+        }
+    }
+
+    /// KiB of two processes that run the same program: the pages of its files are there once.
+    pub(super) fn with_same_program(self, other: Self) -> u64 {
+        let files_kib = |memory: Self| memory.rss_kib.saturating_sub(memory.anonymous_kib);
+        self.anonymous_kib + other.anonymous_kib + files_kib(self).max(files_kib(other))
     }
 }
 
@@ -24,7 +36,11 @@ impl Memory {
 pub(super) fn of(pid: u32) -> Result<Memory> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
-    Ok(Memory { rss_kib: kib(&text, "Rss"), pss_kib: kib(&text, "Pss") })
+    Ok(Memory {
+        rss_kib: kib(&text, "Rss"),
+        pss_kib: kib(&text, "Pss"),
+        anonymous_kib: kib(&text, "Anonymous"),
+    })
 }
 
 /// Processor time of a process so far, seconds; 0 when it is gone.
@@ -69,6 +85,13 @@ mod tests {
     fn fields_are_read_whatever_their_blanks() {
         let text = "Rss:                1856 kB\nPss:                 349 kB\n";
         assert_eq!((kib(text, "Rss"), kib(text, "Pss"), kib(text, "Gone")), (1856, 349, 0));
+    }
+
+    #[test]
+    fn the_pages_of_a_shared_program_count_once() {
+        let guard = Memory { rss_kib: 4700, pss_kib: 0, anonymous_kib: 700 };
+        let engine = Memory { rss_kib: 5100, pss_kib: 0, anonymous_kib: 1000 };
+        assert_eq!(guard.with_same_program(engine), 700 + 1000 + 4100);
     }
 
     #[test]

@@ -119,12 +119,14 @@ fn targets(figures: &Figures) -> Vec<Target> {
 }
 
 fn memory_target(what: &'static str, footprint: Footprint) -> Target {
-    let rss_mib = mib(footprint.guard.rss_kib + footprint.engine.rss_kib);
+    let Footprint { guard, engine } = footprint;
+    let together_mib = mib(guard.with_same_program(engine));
+    let sum_mib = mib(guard.rss_kib + engine.rss_kib);
     Target {
         what,
         wanted: format!("< {MEMORY_MIB_MAX} MiB"),
-        measured: format!("{rss_mib:.1} MiB (guard and engine, shared pages counted twice)"),
-        is_met: rss_mib < MEMORY_MIB_MAX,
+        measured: format!("{together_mib:.1} MiB (sum of RSS: {sum_mib:.1} MiB)"),
+        is_met: together_mib < MEMORY_MIB_MAX,
     }
 }
 
@@ -157,10 +159,12 @@ fn starts(page: &mut String, run: &Run, starts: &[Start]) {
 fn memory(page: &mut String, figures: &Figures) {
     page.push_str(
         "\n## Memory\n\n\
-         From `smaps_rollup`: RSS counts shared pages in full, PSS divides them among those \
-         that share them.\n\
-         Under load is the greatest reading after any round of load on the ingress without \
-         access log.\n\n\
+         From `smaps_rollup`: RSS counts shared pages in full, PSS divides them among those that \
+         share them (here four processes: two guards, two engines).\n\
+         Guard and engine run the same program; together, its pages are in memory once: the \
+         anonymous pages of both and the greater number of file pages. This is judged.\n\
+         Under load is the greatest reading after any round of load on the ingress without access \
+         log.\n\n\
          | process | idle RSS | idle PSS | under load RSS | under load PSS |\n\
          | --- | --- | --- | --- | --- |\n",
     );
@@ -177,6 +181,12 @@ fn memory(page: &mut String, figures: &Figures) {
             mib(load.pss_kib)
         );
     }
+    let _ = writeln!(
+        page,
+        "| together | {:.1} MiB | - | {:.1} MiB | - |",
+        mib(idle.guard.with_same_program(idle.engine)),
+        mib(load.guard.with_same_program(load.engine))
+    );
 }
 
 fn latencies(page: &mut String, run: &Run, latencies: &[Latency]) {
@@ -261,7 +271,7 @@ mod tests {
             cpu_us: None,
             n_errors: 0,
         };
-        let memory = Memory { rss_kib: 4096, pss_kib: 1024 };
+        let memory = Memory { rss_kib: 4096, pss_kib: 1024, anonymous_kib: 512 };
         let footprint = Footprint { guard: memory, engine: memory };
         Figures {
             starts: vec![start(DIRECTLY, 1.0), start(OURS, 3.0)],
