@@ -96,13 +96,25 @@ pub async fn run(
     commands: mpsc::Receiver<Command>,
     status: watch::Sender<Status>,
 ) -> Result<(), Error> {
+    let result = run_to_end(&plan, &options, hub, commands, status).await;
+    options.state.close();
+    result
+}
+
+async fn run_to_end(
+    plan: &Plan,
+    options: &Options,
+    hub: Hub,
+    commands: mpsc::Receiver<Command>,
+    status: watch::Sender<Status>,
+) -> Result<(), Error> {
     let leftovers = Leftovers::new(&options.state.run);
     clean_up(&leftovers, &hub).await;
-    let assembled = assemble::assemble(&plan, &options)?;
+    let assembled = assemble::assemble(plan, options)?;
     for (name, note) in &assembled.notes {
         hub.push(name, Stream::Platform, note);
     }
-    let edge = Edge::open(&plan, &assembled, options.edge_port).await?;
+    let edge = Edge::open(plan, &assembled, options.edge_port).await?;
     let watchdog = Watchdog::start(&options.state.run).map_err(|source| Error::State {
         intent: "watch over",
         path: options.state.run.clone(),
@@ -114,11 +126,10 @@ pub async fn run(
     let tasks = assembled.task_launches.clone();
     let driver = ProcessDriver::new(items, tasks, news_sender, hub.clone(), leftovers);
     let machine = Machine::new(assembled.spec.clone(), u64::from(std::process::id()));
-    let board = board::Board::new(&plan, &assembled, edge.as_ref().map(Edge::url));
+    let board = board::Board::new(plan, &assembled, edge.as_ref().map(Edge::url));
     let result =
         engine::Engine::new(machine, driver, board, edge, hub, status).run(commands, news).await;
     watchdog.end().await;
-    options.state.close();
     result
 }
 
