@@ -150,7 +150,8 @@ fn match_sqlite(n: usize) -> String {
     )
 }
 
-/// The sentences that match parameter `$n`, with a score: density of the words (`1` dampens length).
+/// The sentences that match parameter `$n`, with a score: how close the words stand together
+/// (`1` dampens length).
 fn match_postgres(n: usize) -> String {
     format!(
         "SELECT s.document_id, s.position, \
