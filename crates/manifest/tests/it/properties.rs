@@ -197,7 +197,9 @@ proptest! {
     ) {
         let mut text = DISCOVERY.to_owned();
         for (at, length, insertion) in edits {
-            let border = |byte: usize| (0..=byte.min(text.len())).rev().find(|b| text.is_char_boundary(*b));
+            let border = |byte: usize| {
+                (0..=byte.min(text.len())).rev().find(|byte| text.is_char_boundary(*byte))
+            };
             let start = border(at.index(text.len().max(1))).unwrap_or(0);
             let end = border(start + length).unwrap_or(start).max(start);
             text.replace_range(start..end, &insertion);
