@@ -12,8 +12,8 @@ help: ## List the targets
 
 up: ## Build everything, start examples/discovery and print its addresses
 	-$(CARGO) xtask tools --for up
-	$(CARGO) build --release --package plimsoll --bins
-	$(TARGET)/release/plimsoll up $(EXAMPLE)
+	$(CARGO) build --package plimsoll --bins
+	$(TARGET)/debug/plimsoll up $(EXAMPLE)
 
 test: ## Run every test: the workspace, the example, the whole from end to end
 	-$(CARGO) xtask tools --for test
