@@ -188,6 +188,7 @@ await step("it fits a phone", async () => {
   assert(await fits(), "the start page is wider than the screen");
   await row("load-line-survey.pdf").locator("a").click();
   await page.getByRole("heading", { name: "load-line-survey.pdf" }).waitFor();
+  assert(!await page.locator("#library").isVisible(), "the list is in the way");
   await shot("12-phone-reading");
   assert(await fits(), "the reading view is wider than the screen");
 });

@@ -25,7 +25,6 @@ function home() {
 }
 
 async function results(q) {
-  document.title = `${q} · Discovery`;
   asking.abort();
   asking = new AbortController();
   const found = await search(q, 0, asking.signal);
@@ -38,6 +37,7 @@ async function results(q) {
       ? h("p", { class: "meta" }, "Words are found from their beginning, in any order. "
         + "A document must hold all of them.")
       : list);
+  document.title = `${q} · Discovery`;
   addMore(found, q, list);
 }
 
@@ -68,6 +68,8 @@ function resultItem(hit, q) {
 
 /** Shows what the address says. */
 async function route() {
+  // Whoever goes elsewhere is done typing.
+  clearTimeout(typing);
   const [path, parameters] = location.hash.slice(1).split("?");
   const given = new URLSearchParams(parameters);
   const q = given.get("q") ?? "";

@@ -6,6 +6,7 @@ import { announce, badge, h, plural, size } from "./dom.js";
 const UPLOADS_AT_ONCE = 3;
 const POLL_BUSY_MS = 800;
 const POLL_IDLE_MS = 10_000;
+const KNOWN_SHOWN_MS = 6_000;
 
 const list = document.querySelector("#documents");
 const uploads = document.querySelector("#uploads");
@@ -178,7 +179,8 @@ async function send(file, { element, progress, meta }) {
       element.remove();
       announce(`${file.name} is uploaded`);
     } else {
-      settle(element, progress, meta, "Already here: the same bytes were uploaded before", "known");
+      settle(element, progress, meta, "Already here, byte for byte", "known");
+      setTimeout(() => element.remove(), KNOWN_SHOWN_MS);
     }
   } catch (problem) {
     settle(element, progress, meta, problem.message, "failed");

@@ -109,11 +109,15 @@ impl Reader<'_> {
         let mut bytes = Vec::new();
         file.take(n_bytes_max).read_to_end(&mut bytes).await.map_err(|error| not_tried(&error))?;
         let text = decode(&bytes);
-        let note = if is_cut { "only the first 20 MB of text were read" } else { "" };
+        let limit_mb = TEXT_BYTES_MAX >> 20;
+        let note = match is_cut {
+            true => format!("only the first {limit_mb} MB of text were read"),
+            false => String::new(),
+        };
         // Form feeds separate the pages of a plain text.
         let texts: Vec<String> = text.split('\u{c}').map(str::to_owned).collect();
         self.report(texts.len(), texts.len());
-        Ok(Pages { texts, n_unread: 0, note: note.into() })
+        Ok(Pages { texts, n_unread: 0, note })
     }
 
     async fn image(&self, path: &Path, directory: &Path) -> Result<Pages, ExtractError> {

@@ -19,7 +19,7 @@ use crate::words::words;
 /// Pages beyond this are not read.
 pub const PAGES_MAX: usize = 2_000;
 /// Text beyond this, in bytes, is not read.
-pub const TEXT_BYTES_MAX: usize = 20 << 20;
+pub const TEXT_BYTES_MAX: usize = 10 << 20;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Nested objects are read by recursion; a deep nest ends in a crash of the child, not sooner.

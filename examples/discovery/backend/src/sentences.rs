@@ -7,8 +7,9 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// Longer sentences are cut between words: tables and lists have no full stops.
 pub const SENTENCE_CHARS_MAX: usize = 600;
-/// The most sentences that one document can have; the rest is not searchable.
-pub const SENTENCES_MAX: usize = 250_000;
+/// The most sentences that one document can have; the rest is not searchable. Writing as many takes
+/// about ten seconds, in one transaction.
+pub const SENTENCES_MAX: usize = 100_000;
 
 /// One sentence and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,7 +20,7 @@ pub type Transaction = sqlx::Transaction<'static, Any>;
 const CONNECTIONS_MAX: u32 = 8;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
-const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
+const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 15000; PRAGMA journal_mode = WAL; \
     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
 const POSTGRES_SETTINGS: &str = "SET statement_timeout = '20s'; SET lock_timeout = '5s'";
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::blobs::Blobs;
@@ -22,7 +22,7 @@ use crate::extract::{ExtractError, Pages, Progress, Reader};
 use crate::metrics::WorkerMetrics;
 use crate::ocr::Ocr;
 use crate::queue::{self, Job, Reading};
-use crate::sentences::sentences;
+use crate::sentences::{SENTENCES_MAX, sentences};
 use crate::store::{Store, now_ms};
 
 /// How often an idle loop looks for work, and a busy one notes its progress.
@@ -103,7 +103,14 @@ pub async fn work_once(
     } else {
         read(worker, &job, stop).await?
     };
-    let result = settle(worker, &job, outcome).await?;
+    let mut settling = std::pin::pin!(settle(worker, &job, outcome));
+    let result = loop {
+        // A long document takes its time to be written down; each statement has a limit.
+        match timeout(TICK, &mut settling).await {
+            Ok(result) => break result?,
+            Err(_) => worker.touch_heartbeat(),
+        }
+    };
     worker.metrics.jobs.with_label_values(&[result]).inc();
     worker.metrics.job_duration.observe(started.elapsed().as_secs_f64());
     let (document, seconds) = (&job.document_id, started.elapsed().as_secs_f64());
@@ -168,7 +175,8 @@ async fn settle(worker: &Worker, job: &Job, outcome: Outcome) -> Result<&'static
         Outcome::LeaseLost => (false, "lost"),
         Outcome::Stopped => (queue::release(&worker.store, job, now_ms()).await?, "released"),
         Outcome::Read(Ok(pages)) => {
-            let reading = to_reading(&pages);
+            let reading = tokio::task::spawn_blocking(move || to_reading(&pages)).await;
+            let reading = reading.map_err(|error| sqlx::Error::Io(error.into()))?;
             let result = reading.status.name();
             (queue::finish(&worker.store, job, &reading).await?, result)
         }
@@ -190,6 +198,9 @@ fn to_reading(pages: &Pages) -> Reading {
     let sentences = sentences(&pages.texts);
     let note = match (pages.n_unread, pages.note.as_str()) {
         (0, "") if sentences.is_empty() => "no text was found".to_owned(),
+        (0, "") if sentences.len() == SENTENCES_MAX => {
+            format!("only the first {SENTENCES_MAX} sentences can be found")
+        }
         (0, note) => note.to_owned(),
         (1, _) if n_pages == 1 => "a picture: reading it needs Tesseract".to_owned(),
         (n, _) => format!("{n} of {n_pages} pages are pictures: reading them needs Tesseract"),
