@@ -34,9 +34,18 @@ pub(crate) enum BodyError {
         /// Bytes allowed.
         max: u64,
     },
-    /// The application left or stalled.
+    /// More or fewer bytes than the head said.
+    #[error("the body has not the length that its head said")]
+    Length,
+    /// The connection to the application failed.
     #[error("the response body broke off")]
-    Upstream(#[source] hyper::Error),
+    Upstream(#[source] std::io::Error),
+    /// The application closed the connection before the end.
+    #[error("the response body is incomplete")]
+    Closed,
+    /// The application sent chunks that are none.
+    #[error("the chunks of the response are malformed")]
+    Chunk,
     /// The application sent nothing for too long.
     #[error("the response body stalled")]
     Stalled,
@@ -68,7 +77,6 @@ pub(crate) struct RequestStream {
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     bytes: AtomicU64,
-    has_ended: AtomicBool,
     has_failed: AtomicBool,
     has_stalled: AtomicBool,
     is_too_large: AtomicBool,
@@ -78,11 +86,6 @@ impl Progress {
     /// Bytes read from the client.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether the last byte was passed on.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.has_ended.load(Ordering::Acquire)
     }
 
     /// Whether the client's side broke off.
@@ -184,19 +187,13 @@ impl RequestStream {
                     self.progress.is_too_large.store(true, Ordering::Release);
                     return Poll::Ready(Some(Err(BodyError::TooLarge { max: self.bytes_max })));
                 }
-                if self.incoming.is_end_stream() {
-                    self.progress.has_ended.store(true, Ordering::Release);
-                }
                 Some(Ok(frame))
             }
             Some(Err(error)) => {
                 self.progress.has_failed.store(true, Ordering::Release);
                 Some(Err(BodyError::Client(error)))
             }
-            None => {
-                self.progress.has_ended.store(true, Ordering::Release);
-                None
-            }
+            None => None,
         })
     }
 }

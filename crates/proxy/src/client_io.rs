@@ -186,6 +186,16 @@ impl ClientIo {
         self.give_up(is_late)
     }
 
+    /// The last bytes of an answer may have been written: hyper reads again only when there is
+    /// something to read, so the wait for the next request begins here.
+    fn watch_idle(&mut self, cx: &mut Context<'_>) {
+        if self.place == Place::Between && !self.wire.is_busy() {
+            let since = *self.reading_since.insert(Instant::now());
+            // When it is over, this task wakes, and the next read finds out.
+            let _is_late = self.poll_late(cx, since + self.limits.idle_timeout);
+        }
+    }
+
     fn give_up(&mut self, is_late: Poll<()>) -> Poll<io::Result<()>> {
         if is_late.is_pending() {
             return Poll::Pending;
@@ -222,6 +232,7 @@ impl ClientIo {
     ) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.writing_since = None;
+            self.watch_idle(cx);
             return result;
         }
         let since = *self.writing_since.get_or_insert_with(Instant::now);

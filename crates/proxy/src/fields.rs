@@ -12,47 +12,43 @@ use http::header::{
     CONNECTION, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Uri, Version};
+use http::uri::PathAndQuery;
+use http::{Method, Uri, Version};
 
 use crate::limits::REQUEST_ID_BYTES_MAX;
-use crate::trace::hex;
+use crate::outgoing::push_field;
+use crate::trace::{TraceContext, hex};
 use crate::trust::Peer;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// `x-request-id`.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Removes what belongs to one connection. `te: trailers` stays: trailers are passed on.
+/// Removes what belongs to one connection from an answer. Most answers have none of it.
 pub(crate) fn end_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        end_named(headers);
-    }
-    for name in [UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
+    end_named(headers);
+    // Hyper frames the client's side by itself, from what the body says.
+    for name in [
+        TRANSFER_ENCODING,
+        KEEP_ALIVE,
+        UPGRADE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+    ] {
         headers.remove(name);
-    }
-    // Hyper frames each side by itself, from what the body says.
-    headers.remove(TRANSFER_ENCODING);
-    if let Some(value) = headers.get(TE) {
-        let has_trailers = value
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|item| item.trim_ascii().eq_ignore_ascii_case(b"trailers"));
-        if has_trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        } else {
-            headers.remove(TE);
-        }
     }
 }
 
 /// Removes `Connection` and the fields that it names.
-fn end_named(headers: &mut HeaderMap) {
+pub(crate) fn end_named(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONNECTION) {
+        return;
+    }
     let Entry::Occupied(entry) = headers.entry(CONNECTION) else { return };
     let (_, values) = entry.remove_entry_mult();
     let values: Vec<HeaderValue> = values.collect();
@@ -78,35 +74,101 @@ pub(crate) fn has_option(headers: &HeaderMap, option: &[u8]) -> bool {
         .any(|item| item.trim_ascii().eq_ignore_ascii_case(option))
 }
 
-/// Says who asked: `forwarded`, `x-forwarded-for`, `-host`, `-proto`.
-pub(crate) fn forward(headers: &mut HeaderMap, peer: &Peer) {
-    let host = headers.get(HOST).cloned();
-    let element = peer.forwarded(host.as_ref());
-    if peer.is_trusted {
-        append_item(headers, FORWARDED, element);
-        append_item(headers, X_FORWARDED_FOR, peer.forwarded_for.clone());
-        if !headers.contains_key(X_FORWARDED_PROTO) {
-            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+/// Writes the head of a request as the application gets it, up to the fields about its body:
+/// what the client said without what ended here, then what this hop says. `headers` is what
+/// [`end_named`] left; `upgrade` is passed on, when there is one.
+pub(crate) fn write_head(
+    head: &mut Vec<u8>,
+    (method, uri): (&Method, &Uri),
+    headers: &HeaderMap,
+    peer: &Peer,
+    hop: &Hop<'_>,
+) {
+    head.extend_from_slice(method.as_str().as_bytes());
+    head.push(b' ');
+    // Without scheme and host, as an origin server expects it.
+    let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    head.extend_from_slice(target.as_bytes());
+    head.extend_from_slice(b" HTTP/1.1\r\n");
+    let mut has = Said::default();
+    for (name, value) in headers {
+        let is_kept = match name.as_str() {
+            "connection"
+            | "upgrade"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "transfer-encoding"
+            | "te"
+            | "content-length"
+            | "http2-settings"
+            | "x-request-id"
+            | "traceparent" => false,
+            "tracestate" => hop.trace.parent_id().is_some(),
+            "expect" => hop.keeps_expect,
+            "forwarded" | "x-forwarded-for" => peer.is_trusted,
+            "x-forwarded-proto" => {
+                has.proto |= peer.is_trusted;
+                peer.is_trusted
+            }
+            "x-forwarded-host" => {
+                has.host |= peer.is_trusted;
+                peer.is_trusted
+            }
+            _ => true,
+        };
+        if is_kept {
+            push_field(head, name.as_str().as_bytes(), value.as_bytes());
         }
-        if let Some(host) = host
-            && !headers.contains_key(X_FORWARDED_HOST)
-        {
-            headers.insert(X_FORWARDED_HOST, host);
-        }
-        return;
     }
-    headers.insert(FORWARDED, element);
-    headers.insert(X_FORWARDED_FOR, peer.forwarded_for.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    match host {
-        Some(host) => headers.insert(X_FORWARDED_HOST, host),
-        None => headers.remove(X_FORWARDED_HOST),
-    };
+    write_hop(head, headers, peer, hop, &has);
 }
 
-/// Appends to a comma-separated list: one more line means the same as one more item.
-fn append_item(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    headers.append(name, value);
+/// What this hop adds to a request.
+#[derive(Debug)]
+pub(crate) struct Hop<'a> {
+    pub(crate) trace: &'a TraceContext,
+    pub(crate) request_id: &'a HeaderValue,
+    pub(crate) upgrade: Option<&'a HeaderValue>,
+    pub(crate) keeps_expect: bool,
+}
+
+/// What a trusted proxy has said already.
+#[derive(Debug, Default)]
+struct Said {
+    proto: bool,
+    host: bool,
+}
+
+/// Writes what this hop says: who asked, the trace, the id, what is upgraded. One more line of a
+/// list means the same as one more item.
+fn write_hop(head: &mut Vec<u8>, headers: &HeaderMap, peer: &Peer, hop: &Hop<'_>, has: &Said) {
+    let host = headers.get(HOST);
+    push_field(head, b"forwarded", peer.forwarded(host).as_bytes());
+    push_field(head, b"x-forwarded-for", peer.forwarded_for.as_bytes());
+    if !has.proto {
+        head.extend_from_slice(b"x-forwarded-proto: http\r\n");
+    }
+    if let (false, Some(host)) = (has.host, host) {
+        push_field(head, b"x-forwarded-host", host.as_bytes());
+    }
+    push_field(head, b"traceparent", hop.trace.traceparent().as_bytes());
+    push_field(head, b"x-request-id", hop.request_id.as_bytes());
+    if let Some(protocol) = hop.upgrade {
+        head.extend_from_slice(b"connection: upgrade\r\n");
+        push_field(head, b"upgrade", protocol.as_bytes());
+    } else if accepts_trailers(headers) {
+        head.extend_from_slice(b"connection: te\r\nte: trailers\r\n");
+    }
+}
+
+/// Whether `te` has `trailers`, the one item of it that is passed on.
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers.get(TE).is_some_and(|value| {
+        let mut items = value.as_bytes().split(|byte| *byte == b',');
+        items.any(|item| item.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
 }
 
 /// The client's address, as far as trusted proxies tell.

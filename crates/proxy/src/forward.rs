@@ -12,17 +12,19 @@
 //! Invariant: once a byte of a body was sent, the request is not sent again.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, EXPECT, HeaderMap, HeaderValue, TE, UPGRADE};
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderValue, UPGRADE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Method, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -30,11 +32,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::body::{BodyError, Progress, RequestBody, Signal, Stall};
 use crate::client_io::ClientIo;
 use crate::exchange::{Answer, Flight, Source};
-use crate::fields;
+use crate::fields::{self, Hop};
 use crate::framing::is_upgrade_honoured;
 use crate::limits::ATTEMPTS_MAX;
-use crate::link::{Link, Outgoing, SendError};
+use crate::link::{Link, LinkError, Reader};
+use crate::outgoing::Outgoing;
 use crate::page::problem;
+use crate::response::{Decoder, Head, Step};
 use crate::router::Route;
 use crate::tunnel;
 use crate::upstream::{Stream, Upstream};
@@ -70,10 +74,10 @@ pub(crate) async fn forward<H: Hooks>(
     let request = outgoing(parts, body, upgrade.as_ref().map(|(_, protocol)| protocol), flight);
     let shard = flight.client.shared.settings.shard;
     match offer(upstream, shard, request, flight).await {
-        Ok(sent) if sent.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            switch(sent, upgrade, upstream).await
+        Ok(sent) if sent.head.status == StatusCode::SWITCHING_PROTOCOLS => {
+            switch(sent, upgrade, upstream)
         }
-        Ok(sent) => respond(sent, progress.as_deref(), upstream, shard),
+        Ok(sent) => respond(sent, upstream, shard),
         Err(failure) => {
             let headers = accept.into_iter().map(|accept| (ACCEPT, accept)).collect();
             failed(&failure, &headers, upstream, progress.as_deref())
@@ -100,56 +104,38 @@ fn outgoing<H: Hooks>(
     flight: &Flight<H>,
 ) -> Outgoing {
     let Parts { method, uri, version, mut headers, .. } = parts;
-    fields::end_hop(&mut headers);
-    fields::forward(&mut headers, &flight.client.peer);
-    flight.trace.apply(&mut headers);
-    headers.insert(fields::X_REQUEST_ID, flight.request_id.clone());
+    fields::end_named(&mut headers);
     if version == Version::HTTP_2 {
         fields::join_cookies(&mut headers);
     }
-    if let Some(protocol) = upgrade {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, protocol.clone());
-    } else if headers.contains_key(TE) {
-        headers.insert(CONNECTION, HeaderValue::from_static("te"));
-    }
-    let expects = headers.contains_key(EXPECT);
-    let may_hold = version == Version::HTTP_11 && !body.is_end_stream();
+    let keeps_expect =
+        version == Version::HTTP_11 && headers.contains_key(EXPECT) && !body.is_end_stream();
     let mut signal = None;
-    if expects && may_hold {
+    if keeps_expect {
         let given = Arc::new(Signal::default());
         body.hold_until(Arc::clone(&given));
         signal = Some(given);
-    } else if expects {
-        headers.remove(EXPECT);
     }
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = origin_form(uri);
-    *request.headers_mut() = headers;
-    if let Some(signal) = signal {
-        hyper::ext::on_informational(&mut request, move |response| {
-            if response.status() == StatusCode::CONTINUE {
-                signal.give();
-            }
-        });
-    }
+    let mut head = Outgoing::room();
+    let (trace, request_id) = (&flight.trace, &flight.request_id);
+    let hop = Hop { trace, request_id, upgrade, keeps_expect };
+    fields::write_head(&mut head, (&method, &uri), &headers, &flight.client.peer, &hop);
+    let mut request = Outgoing::new(head, body, headers.contains_key(CONTENT_LENGTH));
+    request.signal = signal;
+    request.is_head = method == Method::HEAD;
+    request.is_idempotent = matches!(
+        method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+    );
     request
-}
-
-/// The target without scheme and host, as an origin server expects it.
-fn origin_form(uri: Uri) -> Uri {
-    if uri.authority().is_none() {
-        return uri;
-    }
-    let target = uri.into_parts().path_and_query;
-    target.map_or_else(Uri::default, Uri::from)
 }
 
 /// A response head that came back, and the connection that its body is on.
 struct Sent {
-    response: Response<Incoming>,
+    head: Head,
     link: Link,
+    /// The request, of which a body may be left to send.
+    request: Outgoing,
     address: usize,
 }
 
@@ -187,17 +173,13 @@ async fn offer<H: Hooks>(
                     Err(_) => continue,
                 },
             };
-            let spare = spare(&link, &request);
-            let sent = send(&mut link, request, upstream, flight).await?;
             n_attempts += 1;
-            request = match (sent, spare) {
-                (Ok(response), _) => return Ok(Sent { response, link, address }),
-                (Err(SendError { unsent: Some(unsent) }), _) if n_attempts < ATTEMPTS_MAX => {
-                    *unsent
-                }
-                (Err(_), Some(spare)) if n_attempts < ATTEMPTS_MAX => spare,
-                (Err(_), _) => return Err(Failure::Broken),
-            };
+            match send(&mut link, &mut request, upstream, flight).await? {
+                Ok(head) => return Ok(Sent { head, link, request, address }),
+                Err(LinkError::Silent)
+                    if n_attempts < ATTEMPTS_MAX && request.rewind(link.is_reused()) => {}
+                Err(_) => return Err(Failure::Broken),
+            }
             may_reuse = false;
             was_tried = true;
         }
@@ -215,30 +197,14 @@ async fn offer<H: Hooks>(
     }
 }
 
-/// A copy of a request that may be sent a second time, should this pooled connection be dead.
-fn spare(link: &Link, request: &Outgoing) -> Option<Outgoing> {
-    let is_idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
-    );
-    if !link.is_reused() || !is_idempotent || !matches!(request.body(), RequestBody::Empty) {
-        return None;
-    }
-    let mut spare = Request::new(RequestBody::Empty);
-    spare.method_mut().clone_from(request.method());
-    spare.uri_mut().clone_from(request.uri());
-    spare.headers_mut().clone_from(request.headers());
-    Some(spare)
-}
-
 /// Sends a request on a link and waits for the response head, but not for ever: the time is counted
 /// anew while the application still takes the body.
 async fn send<H: Hooks>(
     link: &mut Link,
-    request: Outgoing,
+    request: &mut Outgoing,
     upstream: &Upstream,
     flight: &Flight<H>,
-) -> Result<Result<Response<Incoming>, SendError>, Failure> {
+) -> Result<Result<Head, LinkError>, Failure> {
     let timeout = upstream.settings().head_timeout;
     let mut deadline = Instant::now() + timeout;
     let kept = flight.client.timer.lock().ok().and_then(|mut timer| timer.take());
@@ -275,34 +241,36 @@ async fn send<H: Hooks>(
 }
 
 /// Passes a response on.
-fn respond(
-    sent: Sent,
-    progress: Option<&Progress>,
-    upstream: &Arc<Upstream>,
-    shard: usize,
-) -> Answer {
-    let Sent { response, link, address } = sent;
-    let (mut parts, incoming) = response.into_parts();
-    fields::end_hop(&mut parts.headers);
-    parts.version = Version::HTTP_11;
-    let has_sent_all = progress.is_none_or(Progress::has_ended);
+fn respond(sent: Sent, upstream: &Arc<Upstream>, shard: usize) -> Answer {
+    let Sent { mut head, link, request, address } = sent;
+    fields::end_hop(&mut head.headers);
     let home = Home { upstream: Arc::clone(upstream), shard, address };
-    let (source, outcome) = if incoming.is_end_stream() {
-        if has_sent_all {
+    let is_sent = request.is_sent();
+    let body = std::mem::replace(&mut head.body, Decoder::Length(0));
+    let (source, outcome) = if body.is_ended() {
+        if is_sent {
             home.take_back(link);
         }
         (Source::Empty, Outcome::Forwarded)
     } else {
         let stall = Stall::new(upstream.settings().body_idle_timeout);
-        let link = if has_sent_all {
-            Some((link, home))
-        } else {
-            link.detach();
-            None
-        };
-        (Source::Upstream(UpstreamBody { incoming, link, stall }), Outcome::ClientLeft)
+        let from = if is_sent { From::Link(link, home) } else { From::Reader(link.split(request)) };
+        (
+            Source::Upstream(UpstreamBody { decoder: body, from: Some(from), stall }),
+            Outcome::ClientLeft,
+        )
     };
-    Answer::new(Response::from_parts(parts, source), outcome)
+    Answer::new(response(head, source), outcome)
+}
+
+fn response(head: Head, source: Source) -> Response<Source> {
+    let mut response = Response::new(source);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    if let Some(Ok(reason)) = head.reason.map(ReasonPhrase::try_from) {
+        response.extensions_mut().insert(reason);
+    }
+    response
 }
 
 /// Answers in the place of an application that did not.
@@ -360,27 +328,21 @@ fn too_large(headers: &HeaderMap) -> Answer {
 }
 
 /// Turns an exchange into a tunnel.
-async fn switch(
-    sent: Sent,
-    upgrade: Option<(OnUpgrade, HeaderValue)>,
-    upstream: &Upstream,
-) -> Answer {
-    let Sent { response, link, .. } = sent;
-    let (mut parts, _) = response.into_parts();
-    let protocol = parts.headers.get(UPGRADE).cloned();
-    let (Some((client, wanted)), Some(socket)) = (upgrade, link.into_upgraded().await) else {
+fn switch(sent: Sent, upgrade: Option<(OnUpgrade, HeaderValue)>, upstream: &Upstream) -> Answer {
+    let Sent { mut head, link, .. } = sent;
+    let protocol = head.headers.get(UPGRADE).cloned();
+    let Some((client, wanted)) = upgrade else {
         let detail = "the service switched to a protocol that nobody asked for";
         let status = StatusCode::BAD_GATEWAY;
         let response = problem(&HeaderMap::new(), status, Some(upstream.name()), detail, None);
         let response = response.map(Source::full);
         return Answer::new(response, Outcome::UpstreamFailed);
     };
-    fields::end_hop(&mut parts.headers);
-    parts.version = Version::HTTP_11;
-    parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    parts.headers.insert(UPGRADE, protocol.unwrap_or(wanted));
-    let mut answer = Answer::new(Response::from_parts(parts, Source::Empty), Outcome::ClientLeft);
-    answer.tunnel = Some(Tunnel { client, upstream: socket });
+    fields::end_hop(&mut head.headers);
+    head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    head.headers.insert(UPGRADE, protocol.unwrap_or(wanted));
+    let mut answer = Answer::new(response(head, Source::Empty), Outcome::ClientLeft);
+    answer.tunnel = Some(Tunnel { client, upstream: link.into_upgraded() });
     answer
 }
 
@@ -412,16 +374,42 @@ struct Home {
 
 impl Home {
     fn take_back(self, link: Link) {
-        self.upstream.put(self.shard, self.address, link);
+        if link.is_clean() {
+            self.upstream.put(self.shard, self.address, link);
+        }
     }
 }
 
 /// A response body as it comes from the application.
 pub(crate) struct UpstreamBody {
-    incoming: Incoming,
-    /// The connection it is on, when this body has to drive it.
-    link: Option<(Link, Home)>,
+    decoder: Decoder,
+    /// `None` once it has ended.
+    from: Option<From>,
     stall: Stall,
+}
+
+/// What a body is read from.
+enum From {
+    /// A connection that can be used again.
+    Link(Link, Home),
+    /// One that still carries the request.
+    Reader(Reader),
+}
+
+impl From {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Link(link, _) => link.poll_fill(cx),
+            Self::Reader(reader) => reader.poll_fill(cx),
+        }
+    }
+
+    fn bytes(&mut self) -> &mut BytesMut {
+        match self {
+            Self::Link(link, _) => link.bytes(),
+            Self::Reader(reader) => reader.bytes(),
+        }
+    }
 }
 
 impl UpstreamBody {
@@ -429,35 +417,41 @@ impl UpstreamBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        if frame.is_pending()
-            && let Some((link, _)) = &mut self.link
-        {
-            let _ended = link.drive(cx);
-            frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        }
-        let Poll::Ready(frame) = frame else {
+        let Poll::Ready(frame) = self.poll_piece(cx) else {
             ready!(self.stall.poll_over(cx));
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         };
         self.stall.moved();
-        let frame = frame.map(|frame| frame.map_err(BodyError::Upstream));
-        let is_whole = match &frame {
-            None => true,
-            Some(Ok(_)) => self.incoming.is_end_stream(),
-            Some(Err(_)) => false,
-        };
-        if is_whole && let Some((link, home)) = self.link.take() {
+        if self.decoder.is_ended()
+            && let Some(From::Link(link, home)) = self.from.take()
+        {
             home.take_back(link);
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.transpose())
+    }
+
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
+        let Some(from) = &mut self.from else { return Poll::Ready(Ok(None)) };
+        loop {
+            match self.decoder.step(from.bytes())? {
+                Step::Frame(frame) => return Poll::Ready(Ok(Some(frame))),
+                Step::Ended => return Poll::Ready(Ok(None)),
+                Step::Starved => (),
+            }
+            if ready!(from.poll_fill(cx)).map_err(BodyError::Upstream)? == 0 {
+                self.decoder.close()?;
+            }
+        }
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.decoder.is_ended()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.decoder.size_hint()
     }
 }

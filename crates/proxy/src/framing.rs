@@ -59,8 +59,9 @@ enum State {
     Opaque,
 }
 
+/// Where in a chunked body a reader is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Chunk {
+pub(crate) enum Chunk {
     /// Digits of the size: how many so far, and their value.
     Size { n_digits: u8, size: u64 },
     /// After the size, up to the CR.
@@ -261,10 +262,11 @@ impl Head {
 }
 
 impl Chunk {
-    const SIZE: Self = Self::Size { n_digits: 0, size: 0 };
+    /// The start of a body.
+    pub(crate) const SIZE: Self = Self::Size { n_digits: 0, size: 0 };
 
     /// Takes some bytes; `None` after the last of the body.
-    fn step(self, input: &[u8]) -> Result<(Option<Self>, usize), Refusal> {
+    pub(crate) fn step(self, input: &[u8]) -> Result<(Option<Self>, usize), Refusal> {
         if let Self::Data(left) = self {
             let n_bytes = take(left, input.len());
             let left = left - n_bytes as u64;
@@ -329,7 +331,7 @@ fn take(left: u64, available: usize) -> usize {
 }
 
 /// A number of plain digits.
-fn plain_number(value: &[u8]) -> Option<u64> {
+pub(crate) fn plain_number(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -52,6 +52,12 @@ pub const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// Header fields of one message; above: 431. Hyper's own default, which keeps its table inline.
 pub const HEADERS_MAX: usize = 100;
 
+/// Bytes of one response head of an application; above: 502.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Informational responses before the one that counts; above: 502.
+pub const INFORMATIONAL_MAX: u32 = 32;
+
 /// Streams a client may reset before we answered them; above: GOAWAY (rapid reset).
 pub const H2_RESETS_MAX: usize = 64;
 

@@ -1,69 +1,72 @@
 //! One HTTP/1.1 connection to an application, driven by whoever uses it.
 //!
-//! Hyper splits a client connection into a handle and a future, and the usual thing is to spawn the
-//! future. Here the exchange polls it itself: one task instead of two per request, no wake-up from
-//! one to the other, and dropping the exchange closes the socket, so that the application sees
-//! its client leave. The price is that an idle connection only notices its end when it is polled,
-//! which [`Link::is_alive`] does. When a response begins before the request body has ended, the future
-//! is spawned after all ([`Link::detach`]): the two directions must not wait for each other.
+//! There is no task, channel or wake-up between an exchange and its socket: the exchange polls it
+//! itself, and dropping the exchange closes the socket, so that the application sees its client
+//! leave. The price is that an idle connection only notices its end when it is looked at
+//! ([`Link::is_alive`]). When a response begins before the request body has ended, the two directions
+//! are split ([`Link::split`]): they must not wait for each other.
+//!
+//! What an application says is believed as little as what a client says: a response whose end two
+//! parsers could see differently (see `response`) is none, and a connection on which anything follows
+//! a response is not used again. It deliberately passes no 1xx on, except that a 100 lets the
+//! body go.
 //!
 //! Invariant: between two exchanges a link has neither unread response bytes nor unsent
 //! request bytes.
 
 use std::future::Future;
 use std::io;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use tokio::io::{AsyncReadExt, ReadHalf};
 
-use crate::body::RequestBody;
-use crate::limits::{BUFFER_BYTES_MAX, HEADERS_MAX};
+use crate::limits::{BUFFER_BYTES_MAX, INFORMATIONAL_MAX, RESPONSE_HEAD_BYTES_MAX};
+use crate::outgoing::{Outgoing, SendFailure};
+use crate::response::{self, Head};
 use crate::upstream::Stream;
 
-/// A request on its way.
-pub(crate) type Outgoing = http::Request<RequestBody>;
+/// Room made for one read; grows to [`READ_BYTES_MAX`] while reads fill it.
+const READ_BYTES: usize = 8 * 1024;
 
-type Driver = Connection<TokioIo<Stream>, RequestBody>;
+/// Most bytes of one read.
+const READ_BYTES_MAX: usize = BUFFER_BYTES_MAX / 2;
 
 /// One connection to an application.
 #[derive(Debug)]
 pub(crate) struct Link {
-    sender: SendRequest<RequestBody>,
-    /// `None` once it has ended or runs on its own.
-    driver: Option<Box<Driver>>,
-    /// The socket, after an upgrade.
-    upgraded: Option<(Stream, Bytes)>,
+    stream: Stream,
+    buffer: Buffer,
     /// Whether it has carried an exchange before.
     is_reused: bool,
+    /// Whether it can carry another one after this.
+    is_kept: bool,
 }
 
-/// Why an exchange has no response.
+/// Why an exchange has no response: the request can be judged by [`Outgoing::rewind`].
 #[derive(Debug)]
-pub(crate) struct SendError {
-    /// The request, when not a byte of it was sent.
-    pub(crate) unsent: Option<Box<Outgoing>>,
+pub(crate) enum LinkError {
+    /// The connection ended before the first byte of a response.
+    Silent,
+    /// What came is no response, or the request broke off.
+    Broken,
 }
 
 impl Link {
     /// Speaks HTTP/1.1 over a socket.
-    pub(crate) async fn open(stream: Stream) -> io::Result<Self> {
-        let mut builder = Builder::new();
-        builder.max_buf_size(BUFFER_BYTES_MAX);
-        debug_assert_eq!(HEADERS_MAX, 100, "hyper's own default keeps its table on the stack");
-        let (sender, driver) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        Ok(Self { sender, driver: Some(Box::new(driver)), upgraded: None, is_reused: false })
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, buffer: Buffer::default(), is_reused: false, is_kept: true }
     }
 
-    /// Whether it can carry an exchange now. Notices what the application closed.
+    /// Whether it can carry an exchange now. Notices what the application closed, or said unasked.
     pub(crate) fn is_alive(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
         self.is_reused = true;
-        self.drive(&mut cx).is_pending() && self.sender.is_ready()
+        let mut cx = Context::from_waker(Waker::noop());
+        self.is_kept
+            && self.buffer.bytes.is_empty()
+            && self.buffer.poll_fill(&mut self.stream, &mut cx).is_pending()
     }
 
     /// Whether it has carried an exchange before, and may therefore have been closed meanwhile.
@@ -71,63 +74,137 @@ impl Link {
         self.is_reused
     }
 
-    /// Sends a request and waits for the head of its response.
-    pub(crate) async fn send(
-        &mut self,
-        request: Outgoing,
-    ) -> Result<http::Response<Incoming>, SendError> {
-        let mut response = pin!(self.sender.try_send_request(request));
-        let mut driver = self.driver.as_mut();
-        let mut upgraded = None;
-        let answer = std::future::poll_fn(|cx| {
-            if let Some(running) = driver.as_mut()
-                && let Poll::Ready(ended) = running.poll_without_shutdown(cx)
-            {
-                upgraded = Some(ended.is_ok());
-                driver = None;
+    /// Whether it may go back to its pool after a response that was read to its end.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.is_kept && self.buffer.bytes.is_empty()
+    }
+
+    /// Sends a request and waits for the head of its response; the rest of the request body may
+    /// still be unsent then. To be polled again until it is ready, and never after an error.
+    pub(crate) async fn send(&mut self, request: &mut Outgoing) -> Result<Head, LinkError> {
+        let mut is_sending = true;
+        let mut n_informational = 0;
+        std::future::poll_fn(|cx| {
+            if is_sending {
+                match request.poll_send(&mut self.stream, cx) {
+                    Poll::Pending => (),
+                    Poll::Ready(Err(SendFailure::Body)) => {
+                        return Poll::Ready(Err(LinkError::Broken));
+                    }
+                    // It may have answered before it stopped reading.
+                    Poll::Ready(Err(SendFailure::Socket)) => {
+                        is_sending = false;
+                        self.is_kept = false;
+                    }
+                    Poll::Ready(Ok(())) => is_sending = false,
+                }
             }
-            response.as_mut().poll(cx)
+            loop {
+                let Some(head) = ready!(self.poll_head(request, cx))? else { continue };
+                if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
+                {
+                    return Poll::Ready(Ok(head));
+                }
+                n_informational += 1;
+                if n_informational > INFORMATIONAL_MAX {
+                    return Poll::Ready(Err(LinkError::Broken));
+                }
+                if head.status == StatusCode::CONTINUE
+                    && let Some(signal) = &request.signal
+                {
+                    signal.give();
+                }
+            }
         })
-        .await;
-        if let Some(is_whole) = upgraded {
-            let driver = self.driver.take();
-            if let Some(driver) = driver.filter(|_| is_whole) {
-                let parts = driver.into_parts();
-                self.upgraded = Some((parts.io.into_inner(), parts.read_buf));
+        .await
+    }
+
+    /// A head, or `None` when more has to be read for it.
+    fn poll_head(
+        &mut self,
+        request: &Outgoing,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Head>, LinkError>> {
+        if !self.buffer.bytes.is_empty() {
+            let read = response::head(&mut self.buffer.bytes, request.is_head);
+            if let Some(head) = read.map_err(|_| LinkError::Broken)? {
+                self.is_kept &= head.is_kept;
+                return Poll::Ready(Ok(Some(head)));
+            }
+            if self.buffer.bytes.len() >= RESPONSE_HEAD_BYTES_MAX {
+                return Poll::Ready(Err(LinkError::Broken));
             }
         }
-        answer.map_err(|mut failed| SendError { unsent: failed.take_message().map(Box::new) })
+        let is_silent = self.buffer.bytes.is_empty();
+        match ready!(self.buffer.poll_fill(&mut self.stream, cx)) {
+            Ok(1..) => Poll::Ready(Ok(None)),
+            Ok(0) | Err(_) if is_silent => Poll::Ready(Err(LinkError::Silent)),
+            Ok(0) | Err(_) => Poll::Ready(Err(LinkError::Broken)),
+        }
     }
 
-    /// Lets the connection make progress; ready when it has ended.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(driver) = self.driver.as_mut() else { return Poll::Ready(()) };
-        let ended = driver.poll_without_shutdown(cx).map(|_| ());
-        if ended.is_ready() {
-            self.driver = None;
-        }
-        ended
+    /// The next bytes of a body into `self.bytes()`; ready with how many, 0 at the end.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.buffer.poll_fill(&mut self.stream, cx)
     }
 
-    /// Lets the connection run on its own until its exchange has ended.
-    pub(crate) fn detach(mut self) {
-        if let Some(driver) = self.driver.take() {
-            // The handle lives as long as the task, or hyper would close after the response head.
-            let sender = self.sender;
-            tokio::spawn(async move {
-                let _ended = driver.await;
-                drop(sender);
-            });
-        }
+    /// What was read and not yet used.
+    pub(crate) fn bytes(&mut self) -> &mut BytesMut {
+        &mut self.buffer.bytes
+    }
+
+    /// Sends the rest of a request body by itself; what is returned reads on.
+    pub(crate) fn split(self, rest: Outgoing) -> Reader {
+        let (read, write) = tokio::io::split(self.stream);
+        tokio::spawn(rest.send_rest(write));
+        Reader { stream: read, buffer: self.buffer }
     }
 
     /// The socket and what was already read from it, after a 101.
-    pub(crate) async fn into_upgraded(mut self) -> Option<(Stream, Bytes)> {
-        if let Some(mut driver) = self.driver.take() {
-            std::future::poll_fn(|cx| driver.poll_without_shutdown(cx)).await.ok()?;
-            let parts = driver.into_parts();
-            return Some((parts.io.into_inner(), parts.read_buf));
+    pub(crate) fn into_upgraded(self) -> (Stream, Bytes) {
+        (self.stream, self.buffer.bytes.freeze())
+    }
+}
+
+/// The reading half of a link whose request is still being sent; never used for another one.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    stream: ReadHalf<Stream>,
+    buffer: Buffer,
+}
+
+impl Reader {
+    /// As [`Link::poll_fill`].
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.buffer.poll_fill(&mut self.stream, cx)
+    }
+
+    /// As [`Link::bytes`].
+    pub(crate) fn bytes(&mut self) -> &mut BytesMut {
+        &mut self.buffer.bytes
+    }
+}
+
+/// Bytes that were read, with room for more.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: BytesMut,
+    /// Whether the last read filled all the room it had.
+    is_busy: bool,
+}
+
+impl Buffer {
+    fn poll_fill(
+        &mut self,
+        stream: &mut (impl tokio::io::AsyncRead + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.bytes.capacity() - self.bytes.len() < READ_BYTES / 4 {
+            self.bytes.reserve(if self.is_busy { READ_BYTES_MAX } else { READ_BYTES });
         }
-        self.upgraded
+        let room = self.bytes.capacity() - self.bytes.len();
+        let n_bytes = ready!(Pin::new(&mut pin!(stream.read_buf(&mut self.bytes))).poll(cx))?;
+        self.is_busy = n_bytes == room;
+        Poll::Ready(Ok(n_bytes))
     }
 }

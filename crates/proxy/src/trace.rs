@@ -5,12 +5,10 @@
 //!
 //! Invariant: neither id of a [`TraceContext`] is all zeroes.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName};
 
 /// `traceparent`.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// `tracestate`.
-pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Bytes of a version 00 `traceparent`.
 const TRACEPARENT_BYTES: usize = 55;
@@ -73,16 +71,6 @@ impl TraceContext {
             _ => None,
         };
         continued.unwrap_or_else(Self::start)
-    }
-
-    /// Sets the fields to send on; the state of a trace that was not continued is dropped.
-    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
-        if self.parent.is_none() {
-            headers.remove(TRACESTATE);
-        }
-        if let Ok(value) = HeaderValue::from_bytes(&self.text) {
-            headers.insert(TRACEPARENT, value);
-        }
     }
 
     /// The `traceparent` sent on.
@@ -165,22 +153,5 @@ mod tests {
         let context = TraceContext::continue_from(later.as_bytes()).unwrap();
         assert!(context.traceparent().starts_with("00-4bf92f"));
         assert!(context.traceparent().ends_with("-01"));
-    }
-
-    #[test]
-    fn a_new_trace_drops_the_state_of_an_invalid_one() {
-        let mut headers = HeaderMap::new();
-        headers.insert(TRACEPARENT, HeaderValue::from_static("junk"));
-        headers.insert(TRACESTATE, HeaderValue::from_static("a=1"));
-        let context = TraceContext::of(&headers);
-        context.apply(&mut headers);
-        assert_eq!(headers.get(TRACESTATE), None);
-        assert_eq!(headers[TRACEPARENT], context.traceparent());
-        let mut again = headers.clone();
-        again.insert(TRACESTATE, HeaderValue::from_static("a=1"));
-        let next = TraceContext::of(&again);
-        next.apply(&mut again);
-        assert_eq!(next.trace_id(), context.trace_id());
-        assert_eq!(again[TRACESTATE], "a=1");
     }
 }

@@ -224,7 +224,7 @@ impl Upstream {
         let stream = tokio::time::timeout(self.settings.connect_timeout, connect)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Link::open(stream).await
+        Ok(Link::new(stream))
     }
 }
 

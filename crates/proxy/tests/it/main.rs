@@ -10,6 +10,7 @@ mod fuzz;
 mod harness;
 mod http2;
 mod limits;
+mod response;
 mod retry;
 mod routing;
 mod site;
