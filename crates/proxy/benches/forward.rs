@@ -1,8 +1,9 @@
 //! How much the proxy costs: against the application itself, and against nginx doing the same.
 //!
-//! `cargo bench -p proxy` starts a small application, this proxy and nginx as processes of their own,
-//! lets `wrk` ask each in turn for several rounds, and prints medians of one run. It needs `wrk` and,
-//! for the comparison, `nginx`. Processor time per request is the figure to trust on a busy machine.
+//! `cargo bench -p proxy` starts a small application, this proxy and nginx as processes of their
+//! own, lets `wrk` ask each in turn for several rounds, and prints medians of one run. It needs
+//! `wrk` and, for the comparison, `nginx`. Processor time per request is the figure to trust on a
+//! busy machine.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot go on")]
 

@@ -1,9 +1,9 @@
 //! The client's socket as hyper sees it: framing checked, slow clients bounded.
 //!
-//! Every byte that is read passes the [`Framing`] machine. A refused byte inside a head is replaced by
-//! one that hyper refuses too, so that hyper answers 400 after the answers that are still due, and
-//! closes; inside a body it becomes an error of that body. Nothing behind it is read.
-//! The timeouts live here because only here it is known what the client is late with. It deliberately
+//! Every byte that is read passes the [`Framing`] machine. A refused byte inside a head is replaced
+//! by one that hyper refuses too, so that hyper answers 400 after the answers that are still due,
+//! and closes; inside a body it becomes an error of that body. Nothing behind it is read. The
+//! timeouts live here because only here it is known what the client is late with. It deliberately
 //! does not watch bodies: whether a body stalls or is not asked for only its reader knows.
 //!
 //! Invariant: hyper never sees a byte behind a refused one.

@@ -1,7 +1,7 @@
 //! One request and its answer, from the accepted head to the last byte of the body.
 //!
-//! [`exchange`] is the one place that decides who answers: the owner's local endpoints, a refusal, or
-//! the target of a route. What is true of an exchange is kept in its [`Flight`], which travels
+//! [`exchange`] is the one place that decides who answers: the owner's local endpoints, a refusal,
+//! or the target of a route. What is true of an exchange is kept in its [`Flight`], which travels
 //! with the response body and reports when that ends, is cut, or is dropped.
 //!
 //! Invariant: a [`Flight`] is counted in its server, and reported once, when it is dropped.

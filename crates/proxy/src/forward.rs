@@ -1,13 +1,13 @@
 //! Sends a request to an application and brings its answer back.
 //!
-//! What may be sent twice: a request of which not a byte was sent (the connection was refused, or was
-//! closed before it was used), and one without a body whose method is idempotent, when a *pooled*
-//! connection ended before the first byte of a response. Nothing else, ever. While every
+//! What may be sent twice: a request of which not a byte was sent (the connection was refused, or
+//! was closed before it was used), and one without a body whose method is idempotent, when a
+//! *pooled* connection ended before the first byte of a response. Nothing else, ever. While every
 //! address refuses connections a request waits up to the upstream's `hold`.
 //!
-//! `Expect: 100-continue` is the application's to answer: the head goes first, the body is held back
-//! until the application's 100 (or [`EXPECT_WAIT`](crate::limits::EXPECT_WAIT)), and only then does
-//! hyper send the client its 100. Other 1xx answers end here: hyper cannot pass them on.
+//! `Expect: 100-continue` is the application's to answer: the head goes first, the body is held
+//! back until the application's 100 (or [`EXPECT_WAIT`](crate::limits::EXPECT_WAIT)), and only then
+//! does hyper send the client its 100. Other 1xx answers end here: hyper cannot pass them on.
 //!
 //! Invariant: once a byte of a body was sent, the request is not sent again.
 

@@ -3,13 +3,13 @@
 //! There is no task, channel or wake-up between an exchange and its socket: the exchange polls it
 //! itself, and dropping the exchange closes the socket, so that the application sees its client
 //! leave. The price is that an idle connection only notices its end when it is looked at
-//! ([`Link::is_alive`]). When a response begins before the request body has ended, the two directions
-//! are split ([`Link::split`]): they must not wait for each other.
+//! ([`Link::is_alive`]). When a response begins before the request body has ended, the two
+//! directions are split ([`Link::split`]): they must not wait for each other.
 //!
 //! What an application says is believed as little as what a client says: a response whose end two
-//! parsers could see differently (see `response`) is none, and a connection on which anything follows
-//! a response is not used again. It deliberately passes no 1xx on, except that a 100 lets the
-//! body go.
+//! parsers could see differently (see `response`) is none, and a connection on which anything
+//! follows a response is not used again. It deliberately passes no 1xx on, except that a 100 lets
+//! the body go.
 //!
 //! Invariant: between two exchanges a link has neither unread response bytes nor unsent
 //! request bytes.

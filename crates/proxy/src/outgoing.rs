@@ -1,9 +1,9 @@
 //! A request on its way to an application: its head as bytes, its body as it comes.
 //!
-//! The head is written from the client's fields in one pass: what ends at this hop is left out, what
-//! this hop says is put behind, and no table of fields is built only to be taken apart again. The
-//! body is framed anew, so that only we decide where it ends. It deliberately keeps the head until
-//! the exchange is over: a request of which nothing was answered can be sent again from it.
+//! The head is written from the client's fields in one pass: what ends at this hop is left out,
+//! what this hop says is put behind, and no table of fields is built only to be taken apart again.
+//! The body is framed anew, so that only we decide where it ends. It deliberately keeps the head
+//! until the exchange is over: a request of which nothing was answered can be sent again from it.
 //!
 //! Invariant: the bytes of one [`Outgoing`] are one request, or a beginning of it.
 

@@ -1,8 +1,8 @@
 //! What a client reads when we answer in a service's place.
 //!
-//! A browser gets a small page, everything else `application/problem+json` (RFC 9457). Both say what
-//! happened in one sentence and, where there is one, name the service. They deliberately list nothing:
-//! no other hosts, no addresses, no versions.
+//! A browser gets a small page, everything else `application/problem+json` (RFC 9457). Both say
+//! what happened in one sentence and, where there is one, name the service. They deliberately list
+//! nothing: no other hosts, no addresses, no versions.
 //!
 //! Invariant: every text in a page is escaped, and no page is cached.
 

@@ -1,9 +1,10 @@
 //! What an application answers: heads and bodies, read without a second opinion.
 //!
-//! `httparse` reads the head; where the body ends is decided here, by RFC 9112, 6.3, and by the same
-//! rules that clients are held to: one `Content-Length` of plain digits, or one `Transfer-Encoding:
-//! chunked`, never both, chunks as `framing` reads them. It deliberately tolerates nothing: an
-//! application that is misunderstood answers the next client with the rest of this answer.
+//! `httparse` reads the head; where the body ends is decided here, by RFC 9112, 6.3, and by the
+//! same rules that clients are held to: one `Content-Length` of plain digits, or one
+//! `Transfer-Encoding: chunked`, never both, chunks as `framing` reads them. It deliberately
+//! tolerates nothing: an application that is misunderstood answers the next client with the rest of
+//! this answer.
 //!
 //! Invariant: a body ends where its head said, or in an error.
 

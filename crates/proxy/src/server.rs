@@ -4,11 +4,11 @@
 //! Serve -> Announce -> Refuse
 //! ```
 //!
-//! `Announce`: requests are served, HTTP/1 answers say `Connection: close`, HTTP/2 gets GOAWAY: clients
-//! move away before anything is refused. `Refuse`: local endpoints still answer, any other request
-//! gets 503 with `Connection: close`, idle connections are closed, running exchanges end by themselves.
-//! A phase is never left backwards. The server deliberately has no deadline of its own: whoever
-//! drains decides how long [`Server::closed`] may take.
+//! `Announce`: requests are served, HTTP/1 answers say `Connection: close`, HTTP/2 gets GOAWAY:
+//! clients move away before anything is refused. `Refuse`: local endpoints still answer, any other
+//! request gets 503 with `Connection: close`, idle connections are closed, running exchanges end by
+//! themselves. A phase is never left backwards. The server deliberately has no deadline of its own:
+//! whoever drains decides how long [`Server::closed`] may take.
 //!
 //! Invariant: once [`Server::closed`] returns in phase `Refuse`, every byte of every answer was
 //! handed to the kernel.

@@ -1,9 +1,9 @@
 //! A built site as a target: files of one directory, with the headers a browser should see.
 //!
-//! [`ServeDir`] does ranges, conditional requests, strong entity tags, and picks `.br` and `.gz` files;
-//! this module decides what may be read, what is cached for how long, and when a path belongs to the
-//! single-page application. It deliberately compresses nothing itself, lists no directory, and keeps
-//! nothing in memory: a rebuilt site is served at once.
+//! [`ServeDir`] does ranges, conditional requests, strong entity tags, and picks `.br` and `.gz`
+//! files; this module decides what may be read, what is cached for how long, and when a path
+//! belongs to the single-page application. It deliberately compresses nothing itself, lists no
+//! directory, and keeps nothing in memory: a rebuilt site is served at once.
 //!
 //! Invariant: every file that is opened lies inside the directory after all links are followed,
 //! and no part of its path below it begins with a dot (but `.well-known`).
@@ -183,7 +183,8 @@ fn is_hidden(path: &str) -> bool {
     path.split('/').any(|part| part.starts_with('.') || part.starts_with("%2e"))
 }
 
-/// Whether a bundler named the file after its content, as `index-BdKx3f9Q.js` or `main.8e0d62a1.js`.
+/// Whether a bundler named the file after its content, as `index-BdKx3f9Q.js` or
+/// `main.8e0d62a1.js`.
 fn has_hashed_name(path: &str) -> bool {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     let Some((stem, _extension)) = name.rsplit_once('.') else { return false };

@@ -1,14 +1,14 @@
 //! The service port: answers the health paths, forwards everything else to the app.
 //!
 //! The forwarding itself is `proxy`'s; this module says what is local, what is measured and what is
-//! logged. It listens from the first moment of the engine: while the app accepts no connections yet, a
-//! request is held for [`HOLD`] and then told 503 with `Retry-After`, so that a start or a restart
-//! is a slow answer and not a failed one. Health paths are answered always, count in no metric and write
-//! no line: they are ours, and an app's error budget is not spent by a probe.
+//! logged. It listens from the first moment of the engine: while the app accepts no connections
+//! yet, a request is held for [`HOLD`] and then told 503 with `Retry-After`, so that a start or a
+//! restart is a slow answer and not a failed one. Health paths are answered always, count in no
+//! metric and write no line: they are ours, and an app's error budget is not spent by a probe.
 //!
 //! A drain has two steps, as the lifecycle has: [`Ingress::announce`] (serve on, and say
-//! `Connection: close`), then [`Ingress::refuse`] (503 for new requests; what runs, ends). It deliberately
-//! has no time limit of its own.
+//! `Connection: close`), then [`Ingress::refuse`] (503 for new requests; what runs, ends). It
+//! deliberately has no time limit of its own.
 //!
 //! Invariant: after [`Ingress::closed`], nothing that was accepted is unanswered.
 
@@ -137,8 +137,8 @@ impl Ingress {
         self.server.in_flight()
     }
 
-    /// Waits until every connection has ended and lets go of those to the app. Comes to its end only
-    /// after [`Ingress::refuse`]; the caller bounds it.
+    /// Waits until every connection has ended and lets go of those to the app. Comes to its end
+    /// only after [`Ingress::refuse`]; the caller bounds it.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let (server, upstream) = (self.server.clone(), self.upstream.clone());
         async move {

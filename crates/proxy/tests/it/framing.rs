@@ -1,4 +1,5 @@
-//! Requests that two parsers could read differently are refused with 400, and the connection closed.
+//! Requests that two parsers could read differently are refused with 400, and the connection
+//! closed.
 
 use proxy::Refusal;
 

@@ -1,8 +1,8 @@
 //! Which declared route a path belongs to, for metrics.
 //!
-//! A template is a path with placeholders: `{id}` stands for one segment, a final `{rest...}` or `*`
-//! for any number. It deliberately decides nothing but a label: the app routes. Invariant: the first
-//! declared route that matches wins, so that an order says what is more special.
+//! A template is a path with placeholders: `{id}` stands for one segment, a final `{rest...}` or
+//! `*` for any number. It deliberately decides nothing but a label: the app routes. Invariant: the
+//! first declared route that matches wins, so that an order says what is more special.
 
 /// Declared routes, ready to match.
 #[derive(Debug, Default)]

@@ -1,8 +1,8 @@
 //! What the ingress answers itself, counts and writes down.
 //!
 //! One metric observation and, if wanted, one line for every request that is not a health path. The
-//! path in a line has no query, because secrets travel in queries. It deliberately never waits: a line
-//! that does not fit the sink's queue is dropped and counted there.
+//! path in a line has no query, because secrets travel in queries. It deliberately never waits: a
+//! line that does not fit the sink's queue is dropped and counted there.
 //!
 //! Invariant: `http_server_active_requests` returns to where it was when a request is over.
 
