@@ -169,8 +169,12 @@ pub fn provide(resource: &Resource, place: &Place<'_>) -> Result<Provided, Unava
         return external::provide(resource, &url);
     }
     match &resource.spec {
-        ResourceSpec::Postgres(postgres) => postgres::provide(name, postgres, place),
-        ResourceSpec::Redis(redis) => redis::provide(name, redis, place),
+        ResourceSpec::Postgres(postgres) if postgres.via == PostgresVia::Local => {
+            postgres::provide(name, postgres, place)
+        }
+        ResourceSpec::Redis(redis) if redis.via == RedisVia::Local => {
+            redis::provide(name, redis, place)
+        }
         ResourceSpec::Volume(_) => {
             Ok(directory(place.data.join(name), |path| Outputs::from([(Output::Path, path)])))
         }
@@ -180,7 +184,9 @@ pub fn provide(resource: &Resource, place: &Place<'_>) -> Result<Provided, Unava
                 Outputs::from([(Output::Name, name.to_owned()), (Output::Url, url)])
             }))
         }
-        ResourceSpec::Kafka(_)
+        ResourceSpec::Postgres(_)
+        | ResourceSpec::Redis(_)
+        | ResourceSpec::Kafka(_)
         | ResourceSpec::Bucket(_)
         | ResourceSpec::Queue(_)
         | ResourceSpec::Http(_)
@@ -252,9 +258,13 @@ fn not_run_here(resource: &Resource) -> Unavailable {
             }
             HttpVia::Url { .. } => "or use the real one".to_owned(),
         },
-        ResourceSpec::Postgres(_) | ResourceSpec::Redis(_) | ResourceSpec::Volume(_) => {
-            "on this machine".to_owned()
+        ResourceSpec::Postgres(postgres) => {
+            format!("for instance `docker run -p 5432:5432 postgres:{}`", postgres.version)
         }
+        ResourceSpec::Redis(redis) => {
+            format!("for instance `docker run -p 6379:6379 redis:{}`", redis.version)
+        }
+        ResourceSpec::Volume(_) => "on this machine".to_owned(),
     };
     Unavailable::NotRunHere {
         variable: variable_of(&name),

@@ -108,16 +108,33 @@ async fn run_to_end(
     commands: mpsc::Receiver<Command>,
     status: watch::Sender<Status>,
 ) -> Result<(), Error> {
-    let leftovers = Leftovers::new(&options.state.run);
+    let leftovers = Leftovers::make(&options.state.run).map_err(|source| Error::State {
+        intent: "note processes in",
+        path: options.state.run.clone(),
+        source,
+    })?;
+    let result = run_noted(plan, options, hub, commands, status, leftovers.clone()).await;
+    leftovers.close();
+    result
+}
+
+async fn run_noted(
+    plan: &Plan,
+    options: &Options,
+    hub: Hub,
+    commands: mpsc::Receiver<Command>,
+    status: watch::Sender<Status>,
+    leftovers: Leftovers,
+) -> Result<(), Error> {
     clean_up(&leftovers, &hub).await;
     let assembled = assemble::assemble(plan, options)?;
     for (name, note) in &assembled.notes {
         hub.push(name, Stream::Platform, note);
     }
     let edge = Edge::open(plan, &assembled, options.edge_port).await?;
-    let watchdog = Watchdog::start(&options.state.run).map_err(|source| Error::State {
+    let watchdog = Watchdog::start(leftovers.directory()).map_err(|source| Error::State {
         intent: "watch over",
-        path: options.state.run.clone(),
+        path: leftovers.directory().to_owned(),
         source,
     })?;
     let (news_sender, news) = mpsc::channel(NEWS_MAX);

@@ -1,5 +1,8 @@
 //! What a platform that was killed left behind: one small file per process, `<pid> <signal>
-//! <start>`.
+//! <start>`, in a directory of that one `up`.
+//!
+//! A directory each, because the watchdog of a platform that was killed may still be at work when
+//! the next `up` starts: it must find only what its own platform started.
 //!
 //! The watchdog reads the same files the moment `up` dies; the next `up` reads them in case the
 //! watchdog died too. A process id alone proves nothing, so the start time in `/proc` is compared.
@@ -20,10 +23,11 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 const KILL_LIMIT: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// The directory of those files.
+/// The directories of those files.
 #[derive(Debug, Clone)]
 pub struct Leftovers {
-    directory: PathBuf,
+    all: PathBuf,
+    own: PathBuf,
 }
 
 /// A process that outlived its platform.
@@ -35,12 +39,31 @@ pub struct Leftover {
     pub pid: i32,
     signal: i32,
     started: u64,
+    file: PathBuf,
 }
 
 impl Leftovers {
-    /// Files are kept in `directory`, which exists.
-    pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+    /// Makes a directory for this process within `all`, which exists.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make(all: &Path) -> io::Result<Self> {
+        let own = all.join(format!("up-{}", std::process::id()));
+        fs::create_dir_all(&own)?;
+        Ok(Self { all: all.to_owned(), own })
+    }
+
+    /// Where the processes that this one starts are noted.
+    pub fn directory(&self) -> &Path {
+        &self.own
+    }
+
+    /// Removes what is empty by now; what is not may be another watchdog's.
+    pub fn close(&self) {
+        let directories = fs::read_dir(&self.all).into_iter().flatten().flatten();
+        for directory in directories.filter(|entry| entry.path().is_dir()) {
+            let _ = fs::remove_dir(directory.path());
+        }
     }
 
     /// Notes a process that was started.
@@ -60,8 +83,9 @@ impl Leftovers {
 
     /// The processes that were noted and still run.
     pub fn find(&self) -> Vec<Leftover> {
-        let Ok(entries) = fs::read_dir(&self.directory) else { return Vec::new() };
-        let mut found: Vec<_> = entries.flatten().filter_map(|entry| read(&entry.path())).collect();
+        let directories = fs::read_dir(&self.all).into_iter().flatten().flatten();
+        let files = directories.filter_map(|entry| fs::read_dir(entry.path()).ok()).flatten();
+        let mut found: Vec<_> = files.flatten().filter_map(|entry| read(&entry.path())).collect();
         found.retain(Leftover::is_alive);
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found
@@ -80,11 +104,12 @@ impl Leftovers {
             let _ = kill(Pid::from_raw(left.pid), Signal::SIGKILL);
         }
         wait_until_gone(found, KILL_LIMIT).await;
-        found.iter().for_each(|left| self.forget(&left.name));
+        // The watchdog may have been faster.
+        found.iter().for_each(|left| drop(fs::remove_file(&left.file)));
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.directory.join(format!("{name}.pid"))
+        self.own.join(format!("{name}.pid"))
     }
 }
 
@@ -110,7 +135,7 @@ fn read(path: &Path) -> Option<Leftover> {
     let pid = words.next()?.parse().ok().filter(|pid| *pid > 1)?;
     let signal = words.next()?.parse().ok()?;
     let started = words.next()?.parse().ok()?;
-    Some(Leftover { name, pid, signal, started })
+    Some(Leftover { name, pid, signal, started, file: path.to_owned() })
 }
 
 /// When a process was started, in ticks since the machine was; `None` when there is none.
@@ -129,20 +154,35 @@ mod tests {
     #[test]
     fn a_process_id_that_was_given_anew_is_not_a_leftover() {
         let directory = tempfile::tempdir().unwrap();
-        let leftovers = Leftovers::new(directory.path());
+        let leftovers = Leftovers::make(directory.path()).unwrap();
         leftovers.note("me", std::process::id(), Signal::SIGTERM).unwrap();
         assert_eq!(leftovers.find().len(), 1);
-        fs::write(directory.path().join("me.pid"), format!("{} 15 7\n", std::process::id()))
-            .unwrap();
+        fs::write(leftovers.file("me"), format!("{} 15 7\n", std::process::id())).unwrap();
         assert_eq!(leftovers.find(), []);
     }
 
     #[test]
     fn files_that_say_nothing_sensible_are_not_leftovers() {
         let directory = tempfile::tempdir().unwrap();
+        let leftovers = Leftovers::make(directory.path()).unwrap();
         for (name, text) in [("a.pid", ""), ("b.pid", "1 15 0"), ("c.pid", "-5 9 1"), ("d", "x")] {
-            fs::write(directory.path().join(name), text).unwrap();
+            fs::write(leftovers.directory().join(name), text).unwrap();
         }
-        assert_eq!(Leftovers::new(directory.path()).find(), []);
+        assert_eq!(leftovers.find(), []);
+    }
+
+    #[test]
+    fn what_an_earlier_platform_left_is_found_and_its_directory_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let earlier = directory.path().join("up-1");
+        fs::create_dir(&earlier).unwrap();
+        let leftovers = Leftovers::make(directory.path()).unwrap();
+        leftovers.note("me", std::process::id(), Signal::SIGTERM).unwrap();
+        fs::rename(leftovers.file("me"), earlier.join("me.pid")).unwrap();
+        let found = leftovers.find();
+        assert_eq!(found.len(), 1);
+        fs::remove_file(&found[0].file).unwrap();
+        leftovers.close();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

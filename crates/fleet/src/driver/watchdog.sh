@@ -1,6 +1,6 @@
 # Ends what `plimsoll up` started when `plimsoll up` dies without having done so (kill -9).
 # Its standard input is a pipe that only `plimsoll up` holds: the end of it is the death of that.
-# $1 is a directory of files `<name>.pid`, each holding `<pid> <signal> <start time>`.
+# $1 is a directory of this one `up`, with files `<name>.pid`, each holding `<pid> <signal> <start time>`.
 
 while read -r _; do :; done
 
@@ -34,3 +34,4 @@ for file in "$1"/*.pid; do
     is_alive "$file" && { kill -9 -"$pid" || kill -9 "$pid"; }
     rm -f "$file"
 done
+rmdir "$1"

@@ -134,17 +134,17 @@ async fn a_task_tells_its_end_and_a_killed_one_leaves_nothing() {
 #[tokio::test]
 async fn the_watchdog_ends_what_was_noted_once_its_pipe_closes() {
     let directory = crate::stage::directory();
-    let leftovers = Leftovers::new(directory.path());
+    let leftovers = Leftovers::make(directory.path()).unwrap();
     let mut polite = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     let mut stranger = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     leftovers.note("polite", polite.id(), Signal::SIGTERM).unwrap();
     let wrong_start = format!("{} 15 1\n", stranger.id());
-    std::fs::write(directory.path().join("stranger.pid"), wrong_start).unwrap();
-    let watchdog = Watchdog::start(directory.path()).unwrap();
+    std::fs::write(leftovers.directory().join("stranger.pid"), wrong_start).unwrap();
+    let watchdog = Watchdog::start(leftovers.directory()).unwrap();
     drop(watchdog);
     assert!(!polite.wait().unwrap().success());
     let removed = async {
-        while directory.path().join("stranger.pid").exists() {
+        while leftovers.directory().join("stranger.pid").exists() {
             tokio::task::yield_now().await;
         }
     };
@@ -157,7 +157,7 @@ async fn the_watchdog_ends_what_was_noted_once_its_pipe_closes() {
 #[tokio::test]
 async fn what_a_killed_platform_left_is_found_and_ended() {
     let directory = crate::stage::directory();
-    let leftovers = Leftovers::new(directory.path());
+    let leftovers = Leftovers::make(directory.path()).unwrap();
     let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     leftovers.note("api", child.id(), Signal::SIGTERM).unwrap();
     let found = leftovers.find();

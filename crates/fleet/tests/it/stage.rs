@@ -27,7 +27,7 @@ impl Stage {
     pub(crate) fn new(items: Vec<(&str, Launch)>, tasks: Vec<TaskLaunch>) -> Self {
         let directory = directory();
         let hub = Hub::default();
-        let leftovers = Leftovers::new(directory.path());
+        let leftovers = Leftovers::make(directory.path()).unwrap();
         let (sender, news) = mpsc::channel(NEWS_MAX);
         let items = items.into_iter().map(|(name, launch)| (name.to_owned(), launch)).collect();
         let driver = ProcessDriver::new(items, tasks, sender, hub.clone(), leftovers.clone());

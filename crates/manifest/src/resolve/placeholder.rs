@@ -183,7 +183,7 @@ impl Resolver<'_> {
         edges: &Edges<'_>,
     ) -> Option<Part> {
         let found = self.merged.services.iter().find(|(known, ..)| known.as_str() == name);
-        let Some((service, ..)) = found else {
+        let Some((service, _, raw)) = found else {
             let known = self.merged.services.0.keys().map(ServiceName::as_str);
             let help = suggest::help(name, known);
             let message = format!("there is no service `{}`", shortened(name));
@@ -199,7 +199,16 @@ impl Resolver<'_> {
             self.tell(problem.at(span, "").help(help));
             return None;
         };
-        if output != ServiceOutput::PublicUrl {
+        let (missing, key) = match output {
+            ServiceOutput::PublicUrl => (raw.value.route.value().is_none(), "route"),
+            _ => (!self.has_address(service), "port"),
+        };
+        if missing {
+            let message =
+                format!("service `{service}` has no `{key}`, and so no `{}`", output.as_str());
+            let problem = Problem::error(Code::NotApplicable, message).at(span, "");
+            self.tell(problem.help(format!("give `services.{service}` a `{key}`")));
+        } else if output != ServiceOutput::PublicUrl {
             self.check_declared(&UseTarget::Service(service.clone()), name, span, edges);
         }
         Some(Part::Service { service: service.clone(), output })

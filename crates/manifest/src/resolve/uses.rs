@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Resolver,
     origin::{Origin, join},
+    service::kind,
 };
 use crate::{
     diagnostics::{Code, Problem},
     names::{EnvVar, ResourceName, ServiceName, shortened},
-    plan::{Gate, ResourceType, Severity, Use, UseTarget},
+    plan::{Gate, Kind, ResourceType, Severity, Use, UseTarget},
     raw::service::{RawService, RawUse},
     span::Spanned,
     suggest,
@@ -76,24 +77,28 @@ impl Resolver<'_> {
         let mut taken: BTreeMap<EnvVar, Spanned<RawUse>> = BTreeMap::new();
         for (target, entry) in targets {
             let detail = &entry.value.detail;
-            let (variable, value) = match &target {
-                UseTarget::Service(name) => service_variable(name),
+            let brought = match &target {
+                UseTarget::Service(name) => self.has_address(name).then(|| service_variable(name)),
                 UseTarget::Resource(name) => match self.type_of(&target) {
-                    Some(kind) => resource_variable(name, kind, is_only(kind)),
+                    Some(kind) => Some(resource_variable(name, kind, is_only(kind))),
                     None => continue,
                 },
             };
-            let variable = detail.alias.value().cloned().or(variable.parse().ok());
-            let Some(variable) = variable else { continue };
-            if let Some(first) = taken.get(&variable) {
-                let message = format!("two entries of `uses` bring the variable `{variable}`");
-                let problem = Problem::error(Code::VariableTaken, message)
-                    .at(entry.span, "")
-                    .at(first.span, "first here")
-                    .help("rename one of them: `- <name>: {as: OTHER_URL}`");
-                self.tell(problem);
-            }
-            taken.insert(variable.clone(), entry.clone());
+            let env = match brought {
+                None => {
+                    self.refuse_alias(&entry);
+                    BTreeMap::new()
+                }
+                Some((variable, value)) => {
+                    let variable = detail.alias.value().cloned().or(variable.parse().ok());
+                    let Some(variable) = variable else { continue };
+                    if let Some(first) = taken.get(&variable) {
+                        self.tell(variable_taken_twice(&variable, &entry, first));
+                    }
+                    taken.insert(variable.clone(), entry.clone());
+                    BTreeMap::from([(variable, value)])
+                }
+            };
             let name = entry.value.name.value.clone();
             let origin = self.written(entry.span);
             self.note(&join(at, "uses"), &name, origin);
@@ -105,10 +110,23 @@ impl Resolver<'_> {
                     Severity::Soft => Vec::new(),
                 },
             };
-            let env = BTreeMap::from([(variable, value)]);
             uses.insert(name, Use { target, env, severity, gate });
         }
         uses
+    }
+
+    /// Whether others can reach a service; using one that they cannot only sets the order.
+    pub(super) fn has_address(&self, name: &ServiceName) -> bool {
+        let row = self.merged.services.iter().find(|(known, ..)| *known == name);
+        row.is_some_and(|(_, _, raw)| matches!(kind(&raw.value), Kind::Web | Kind::Static))
+    }
+
+    fn refuse_alias(&mut self, entry: &Spanned<RawUse>) {
+        let Some(variable) = entry.value.detail.alias.value() else { return };
+        let name = &entry.value.name;
+        let message = format!("`{}` has no address to put into `{variable}`", name.value);
+        let help = format!("give `{}` a `port`, or leave out `as`", name.value);
+        self.tell(Problem::error(Code::NotApplicable, message).at(entry.span, "").help(help));
     }
 
     fn type_of(&self, target: &UseTarget) -> Option<ResourceType> {
@@ -152,6 +170,18 @@ impl Resolver<'_> {
         }
         env
     }
+}
+
+fn variable_taken_twice(
+    variable: &EnvVar,
+    entry: &Spanned<RawUse>,
+    first: &Spanned<RawUse>,
+) -> Problem {
+    let message = format!("two entries of `uses` bring the variable `{variable}`");
+    Problem::error(Code::VariableTaken, message)
+        .at(entry.span, "")
+        .at(first.span, "first here")
+        .help("rename one of them: `- <name>: {as: OTHER_URL}`")
 }
 
 fn service_variable(name: &ServiceName) -> (String, Template) {

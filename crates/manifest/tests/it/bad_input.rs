@@ -1105,3 +1105,25 @@ fn problems_are_data_for_tools() {
         }"#]]
     .assert_eq(&json);
 }
+
+#[test]
+fn an_address_of_what_has_none() {
+    expect![[r#"
+        error[not_applicable]: `b` has no address to put into `B_URL`
+         --> plimsoll.yaml:4:14
+          |
+        4 |   a: {uses: [b: B_URL], env: {X: "${services.b.url}"}, run: x}
+          |              ^^^^^^^^
+          |
+          = help: give `b` a `port`, or leave out `as`
+
+        error[not_applicable]: service `b` has no `port`, and so no `url`
+         --> plimsoll.yaml:4:35
+          |
+        4 |   a: {uses: [b: B_URL], env: {X: "${services.b.url}"}, run: x}
+          |                                   ^^^^^^^^^^^^^^^^^
+          |
+          = help: give `services.b` a `port`
+
+    "#]].assert_eq(&problems_of("services:\n  a: {uses: [b: B_URL], env: {X: \"${services.b.url}\"}, run: x}\n  b: {run: x}\n"));
+}

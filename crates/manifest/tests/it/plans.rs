@@ -183,7 +183,7 @@ fn words_that_look_like_other_types_stay_what_they_are() {
 
 #[test]
 fn placeholders_are_filled_in_or_kept_as_parts() {
-    let text = "plimsoll: 1\napp: a\nservices:\n  x:\n    uses: [db]\n    env:\n      \
+    let text = "plimsoll: 1\napp: a\nservices:\n  x:\n    route: x\n    uses: [db]\n    env:\n      \
                 A: \"${env.name}-${env.domain}-$$x-$5\"\n      B: postgres://${resources.db.host}:\
                 ${resources.db.port}/${secret:NAME}\n      C: ${services.x.public_url}\n    \
                 run: x --db ${resources.db.url} 'a b'\nresources: {db: {type: postgres}}\n";
@@ -258,4 +258,12 @@ fn a_plan_is_the_same_bytes_every_time() {
     let json = |text: &str| serde_json::to_string(&resolved(text, "production").plan).unwrap();
     assert_eq!(json(DISCOVERY), json(DISCOVERY));
     assert_eq!(json(DISCOVERY), json(&DISCOVERY.replace('\n', "\r\n")));
+}
+
+#[test]
+fn using_a_service_without_a_port_sets_the_order_and_no_variable() {
+    let text = "plimsoll: 1\napp: a\nservices:\n  a: {uses: [b], run: x}\n  b: {run: x}\n";
+    let plan = resolved(text, "local").plan;
+    assert!(plan.services[&service("a")].env.is_empty());
+    assert_eq!(plan.start_order, [Item::Service(service("b")), Item::Service(service("a"))]);
 }
