@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, HOST, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -22,7 +22,7 @@ use hyper::body::Incoming;
 
 use crate::body::{BodyError, Progress};
 use crate::connection::Client;
-use crate::fields;
+use crate::fields::{self, Seen};
 use crate::forward::{self, Tunnel, UpstreamBody};
 use crate::page::problem;
 use crate::router::{Route, Target, normal_host};
@@ -40,12 +40,12 @@ pub(crate) async fn exchange<H: Hooks>(
     client: Arc<Client<H>>,
     request: Request<Incoming>,
 ) -> Result<Response<ExchangeBody<H>>, Infallible> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let is_http1 = parts.version <= Version::HTTP_11;
-    let asked_upgrade = is_http1 && parts.headers.contains_key(UPGRADE);
     let mut flight = Flight::begin(client, &parts);
+    let asked_upgrade = is_http1 && flight.seen.upgrade;
     let Answer { mut response, outcome, must_close, tunnel } =
-        decide(&mut flight, parts, body).await;
+        decide(&mut flight, &mut parts, body).await;
     flight.outcome = outcome;
     flight.status = Some(response.status());
     let id = flight.request_id.clone();
@@ -65,16 +65,25 @@ pub(crate) async fn exchange<H: Hooks>(
 }
 
 /// Decides who answers.
-async fn decide<H: Hooks>(flight: &mut Box<Flight<H>>, mut parts: Parts, body: Incoming) -> Answer {
+async fn decide<H: Hooks>(
+    flight: &mut Box<Flight<H>>,
+    parts: &mut Parts,
+    body: Incoming,
+) -> Answer {
     let shared = Arc::clone(&flight.client.shared);
     let settled = fields::settle_host(&parts.uri, parts.version, &mut parts.headers);
-    flight.host = parts.headers.get(HOST).cloned();
     let refused = match settled {
-        Err(detail) => Some(Answer::refused(&parts, StatusCode::BAD_REQUEST, detail)),
-        Ok(()) => refusal(&parts, shared.settings.limits.target_bytes_max),
+        Err(detail) => {
+            flight.host = parts.headers.get(HOST).cloned();
+            Some(Answer::refused(parts, StatusCode::BAD_REQUEST, detail))
+        }
+        Ok(host) => {
+            flight.host = host;
+            refusal(parts, shared.settings.limits.target_bytes_max)
+        }
     };
     if refused.is_none()
-        && let Some(response) = shared.hooks.local(&parts)
+        && let Some(response) = shared.hooks.local(parts)
     {
         return Answer::new(response.map(Source::full), Outcome::Local);
     }
@@ -83,7 +92,7 @@ async fn decide<H: Hooks>(flight: &mut Box<Flight<H>>, mut parts: Parts, body: I
         return answer;
     }
     if shared.phase() == Drain::Refuse {
-        return Answer::draining(&parts);
+        return Answer::draining(parts);
     }
     answer(flight, parts, body).await
 }
@@ -103,7 +112,11 @@ fn refusal(parts: &Parts, target_bytes_max: usize) -> Option<Answer> {
 }
 
 /// Answers by the target of the route.
-async fn answer<H: Hooks>(flight: &mut Box<Flight<H>>, parts: Parts, body: Incoming) -> Answer {
+async fn answer<H: Hooks>(
+    flight: &mut Box<Flight<H>>,
+    parts: &mut Parts,
+    body: Incoming,
+) -> Answer {
     let route = {
         let router = flight.client.shared.router.load();
         let host = flight.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -123,7 +136,7 @@ async fn answer<H: Hooks>(flight: &mut Box<Flight<H>>, parts: Parts, body: Incom
             forward::forward(flight, &route, upstream, parts, body).await
         }
         Target::Site(site) => {
-            Answer::new(site.answer(&parts).await.map(Source::site), Outcome::Served)
+            Answer::new(site.answer(parts).await.map(Source::site), Outcome::Served)
         }
         Target::Down(down) => {
             let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -183,7 +196,8 @@ pub(crate) struct Flight<H: Hooks> {
     started: Instant,
     method: Method,
     uri: Uri,
-    host: Option<HeaderValue>,
+    pub(crate) host: Option<HeaderValue>,
+    pub(crate) seen: Seen,
     version: Version,
     pub(crate) trace: TraceContext,
     pub(crate) request_id: HeaderValue,
@@ -195,9 +209,13 @@ impl<H: Hooks> Flight<H> {
     /// Begins an exchange: counts it, and settles its ids and who asked.
     fn begin(client: Arc<Client<H>>, parts: &Parts) -> Box<Self> {
         client.wire.enter();
+        let seen = Seen::of(&parts.headers);
         let trusted = &client.shared.settings.trusted_proxies;
-        let address =
-            fields::client_address(&parts.headers, &client.peer, |address| trusted.trusts(address));
+        let address = if seen.forwarded_for {
+            fields::client_address(&parts.headers, &client.peer, |it| trusted.trusts(it))
+        } else {
+            client.peer.address
+        };
         Box::new(Self {
             outcome: Outcome::ClientLeft,
             status: None,
@@ -210,9 +228,18 @@ impl<H: Hooks> Flight<H> {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             host: None,
+            seen,
             version: parts.version,
-            trace: TraceContext::of(&parts.headers),
-            request_id: fields::request_id(&parts.headers),
+            trace: if seen.traceparent {
+                TraceContext::of(&parts.headers)
+            } else {
+                TraceContext::start()
+            },
+            request_id: if seen.request_id {
+                fields::request_id(&parts.headers)
+            } else {
+                fields::new_id()
+            },
             address,
             _counted: client.shared.enter(),
             client,

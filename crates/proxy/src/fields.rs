@@ -12,8 +12,9 @@ use http::header::{
     CONNECTION, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Uri, Version};
+use http::{Uri, Version};
 
 use crate::limits::REQUEST_ID_BYTES_MAX;
 use crate::outgoing::push_field;
@@ -26,6 +27,56 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// `x-request-id`.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Which of the fields that this hop looks at a request has: one pass over its fields instead of
+/// a look-up for each.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) connection: bool,
+    pub(crate) content_length: bool,
+    pub(crate) expect: bool,
+    pub(crate) forwarded_for: bool,
+    pub(crate) request_id: bool,
+    pub(crate) te: bool,
+    pub(crate) traceparent: bool,
+    pub(crate) upgrade: bool,
+}
+
+impl Seen {
+    /// Looks at every field once.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "connection" => seen.connection = true,
+                "content-length" => seen.content_length = true,
+                "expect" => seen.expect = true,
+                "x-forwarded-for" => seen.forwarded_for = true,
+                "x-request-id" => seen.request_id = true,
+                "te" => seen.te = true,
+                "traceparent" => seen.traceparent = true,
+                "upgrade" => seen.upgrade = true,
+                _ => (),
+            }
+        }
+        seen
+    }
+}
+
+/// Whether a field belongs to one connection.
+pub(crate) fn is_of_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// Removes what belongs to one connection from an answer. Most answers have none of it.
 pub(crate) fn end_hop(headers: &mut HeaderMap) {
@@ -46,9 +97,6 @@ pub(crate) fn end_hop(headers: &mut HeaderMap) {
 
 /// Removes `Connection` and the fields that it names.
 pub(crate) fn end_named(headers: &mut HeaderMap) {
-    if !headers.contains_key(CONNECTION) {
-        return;
-    }
     let Entry::Occupied(entry) = headers.entry(CONNECTION) else { return };
     let (_, values) = entry.remove_entry_mult();
     let values: Vec<HeaderValue> = values.collect();
@@ -77,13 +125,8 @@ pub(crate) fn has_option(headers: &HeaderMap, option: &[u8]) -> bool {
 /// Writes the head of a request as the application gets it, up to the fields about its body:
 /// what the client said without what ended here, then what this hop says. `headers` is what
 /// [`end_named`] left; `upgrade` is passed on, when there is one.
-pub(crate) fn write_head(
-    head: &mut Vec<u8>,
-    (method, uri): (&Method, &Uri),
-    headers: &HeaderMap,
-    peer: &Peer,
-    hop: &Hop<'_>,
-) {
+pub(crate) fn write_head(head: &mut Vec<u8>, parts: &Parts, peer: &Peer, hop: &Hop<'_>) {
+    let Parts { method, uri, headers, .. } = parts;
     head.extend_from_slice(method.as_str().as_bytes());
     head.push(b' ');
     // Without scheme and host, as an origin server expects it.
@@ -122,7 +165,7 @@ pub(crate) fn write_head(
             push_field(head, name.as_str().as_bytes(), value.as_bytes());
         }
     }
-    write_hop(head, headers, peer, hop, &has);
+    write_hop(head, peer, hop, &has);
 }
 
 /// What this hop adds to a request.
@@ -130,7 +173,9 @@ pub(crate) fn write_head(
 pub(crate) struct Hop<'a> {
     pub(crate) trace: &'a TraceContext,
     pub(crate) request_id: &'a HeaderValue,
+    pub(crate) host: Option<&'a HeaderValue>,
     pub(crate) upgrade: Option<&'a HeaderValue>,
+    pub(crate) accepts_trailers: bool,
     pub(crate) keeps_expect: bool,
 }
 
@@ -143,14 +188,13 @@ struct Said {
 
 /// Writes what this hop says: who asked, the trace, the id, what is upgraded. One more line of a
 /// list means the same as one more item.
-fn write_hop(head: &mut Vec<u8>, headers: &HeaderMap, peer: &Peer, hop: &Hop<'_>, has: &Said) {
-    let host = headers.get(HOST);
-    push_field(head, b"forwarded", peer.forwarded(host).as_bytes());
+fn write_hop(head: &mut Vec<u8>, peer: &Peer, hop: &Hop<'_>, has: &Said) {
+    push_field(head, b"forwarded", peer.forwarded(hop.host).as_bytes());
     push_field(head, b"x-forwarded-for", peer.forwarded_for.as_bytes());
     if !has.proto {
         head.extend_from_slice(b"x-forwarded-proto: http\r\n");
     }
-    if let (false, Some(host)) = (has.host, host) {
+    if let (false, Some(host)) = (has.host, hop.host) {
         push_field(head, b"x-forwarded-host", host.as_bytes());
     }
     push_field(head, b"traceparent", hop.trace.traceparent().as_bytes());
@@ -158,13 +202,13 @@ fn write_hop(head: &mut Vec<u8>, headers: &HeaderMap, peer: &Peer, hop: &Hop<'_>
     if let Some(protocol) = hop.upgrade {
         head.extend_from_slice(b"connection: upgrade\r\n");
         push_field(head, b"upgrade", protocol.as_bytes());
-    } else if accepts_trailers(headers) {
+    } else if hop.accepts_trailers {
         head.extend_from_slice(b"connection: te\r\nte: trailers\r\n");
     }
 }
 
 /// Whether `te` has `trailers`, the one item of it that is passed on.
-fn accepts_trailers(headers: &HeaderMap) -> bool {
+pub(crate) fn accepts_trailers(headers: &HeaderMap) -> bool {
     headers.get(TE).is_some_and(|value| {
         let mut items = value.as_bytes().split(|byte| *byte == b',');
         items.any(|item| item.trim_ascii().eq_ignore_ascii_case(b"trailers"))
@@ -177,7 +221,7 @@ pub(crate) fn client_address(
     peer: &Peer,
     is_trusted: impl Fn(std::net::IpAddr) -> bool,
 ) -> std::net::IpAddr {
-    if !peer.is_trusted || !headers.contains_key(X_FORWARDED_FOR) {
+    if !peer.is_trusted {
         return peer.address;
     }
     let mut client = peer.address;
@@ -210,7 +254,7 @@ fn is_sane_id(id: &[u8]) -> bool {
 }
 
 /// A random (version 4) UUID.
-fn new_id() -> HeaderValue {
+pub(crate) fn new_id() -> HeaderValue {
     let mut bytes = fastrand::u128(..).to_be_bytes();
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
@@ -223,7 +267,7 @@ fn new_id() -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
-/// What is wrong with the `host` of a request, and otherwise makes it the one that counts.
+/// Makes the `host` of a request the one that counts, and returns it.
 ///
 /// # Errors
 /// In words, when there is none, more than one, or one that contradicts itself.
@@ -231,7 +275,7 @@ pub(crate) fn settle_host(
     uri: &Uri,
     version: Version,
     headers: &mut HeaderMap,
-) -> Result<(), &'static str> {
+) -> Result<Option<HeaderValue>, &'static str> {
     let mut hosts = headers.get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     if second.is_some() {
@@ -247,11 +291,11 @@ pub(crate) fn settle_host(
         (Some(authority), _) => {
             let host = authority.as_str().rsplit('@').next().unwrap_or_default();
             let host = HeaderValue::from_str(host).map_err(|_| "the target has no host")?;
-            headers.insert(HOST, host);
-            Ok(())
+            headers.insert(HOST, host.clone());
+            Ok(Some(host))
         }
         (None, None) if version >= Version::HTTP_11 => Err("the request has no `host`"),
-        _ => Ok(()),
+        (None, host) => Ok(host.cloned()),
     }
 }
 

@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, EXPECT, HeaderMap, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -58,7 +58,7 @@ pub(crate) async fn forward<H: Hooks>(
     flight: &mut Box<Flight<H>>,
     route: &Route,
     upstream: &Arc<Upstream>,
-    mut parts: Parts,
+    parts: &mut Parts,
     body: Incoming,
 ) -> Answer {
     if let (Some(max), Some(length)) = (route.body_bytes_max, body.size_hint().exact())
@@ -66,11 +66,10 @@ pub(crate) async fn forward<H: Hooks>(
     {
         return too_large(&parts.headers);
     }
-    let upgrade = take_upgrade(&mut parts, &body);
+    let upgrade = if flight.seen.upgrade { take_upgrade(parts, &body) } else { None };
     let stall_timeout = flight.client.shared.settings.limits.stall_timeout;
     let (body, progress) = RequestBody::new(body, route.body_bytes_max, stall_timeout);
     flight.progress.clone_from(&progress);
-    let accept = parts.headers.get(ACCEPT).cloned();
     let request = outgoing(parts, body, upgrade.as_ref().map(|(_, protocol)| protocol), flight);
     let shard = flight.client.shared.settings.shard;
     match offer(upstream, shard, request, flight).await {
@@ -78,10 +77,7 @@ pub(crate) async fn forward<H: Hooks>(
             switch(sent, upgrade, upstream)
         }
         Ok(sent) => respond(sent, upstream, shard),
-        Err(failure) => {
-            let headers = accept.into_iter().map(|accept| (ACCEPT, accept)).collect();
-            failed(&failure, &headers, upstream, progress.as_deref())
-        }
+        Err(failure) => failed(&failure, &parts.headers, upstream, progress.as_deref()),
     }
 }
 
@@ -98,18 +94,22 @@ fn take_upgrade(parts: &mut Parts, body: &Incoming) -> Option<(OnUpgrade, Header
 
 /// The request as the application gets it.
 fn outgoing<H: Hooks>(
-    parts: Parts,
+    parts: &mut Parts,
     mut body: RequestBody,
     upgrade: Option<&HeaderValue>,
     flight: &Flight<H>,
 ) -> Outgoing {
-    let Parts { method, uri, version, mut headers, .. } = parts;
-    fields::end_named(&mut headers);
-    if version == Version::HTTP_2 {
-        fields::join_cookies(&mut headers);
+    let seen = flight.seen;
+    if seen.connection {
+        fields::end_named(&mut parts.headers);
     }
-    let keeps_expect =
-        version == Version::HTTP_11 && headers.contains_key(EXPECT) && !body.is_end_stream();
+    if parts.version == Version::HTTP_2 {
+        fields::join_cookies(&mut parts.headers);
+    }
+    let keeps_expect = seen.expect
+        && parts.headers.contains_key(EXPECT)
+        && parts.version == Version::HTTP_11
+        && !body.is_end_stream();
     let mut signal = None;
     if keeps_expect {
         let given = Arc::new(Signal::default());
@@ -118,13 +118,20 @@ fn outgoing<H: Hooks>(
     }
     let mut head = Outgoing::room();
     let (trace, request_id) = (&flight.trace, &flight.request_id);
-    let hop = Hop { trace, request_id, upgrade, keeps_expect };
-    fields::write_head(&mut head, (&method, &uri), &headers, &flight.client.peer, &hop);
-    let mut request = Outgoing::new(head, body, headers.contains_key(CONTENT_LENGTH));
+    let hop = Hop {
+        trace,
+        request_id,
+        host: flight.host.as_ref(),
+        upgrade,
+        accepts_trailers: seen.te && fields::accepts_trailers(&parts.headers),
+        keeps_expect,
+    };
+    fields::write_head(&mut head, parts, &flight.client.peer, &hop);
+    let mut request = Outgoing::new(head, body, seen.content_length);
     request.signal = signal;
-    request.is_head = method == Method::HEAD;
+    request.is_head = parts.method == Method::HEAD;
     request.is_idempotent = matches!(
-        method,
+        parts.method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
     );
     request
@@ -243,7 +250,9 @@ async fn send<H: Hooks>(
 /// Passes a response on.
 fn respond(sent: Sent, upstream: &Arc<Upstream>, shard: usize) -> Answer {
     let Sent { mut head, link, request, address } = sent;
-    fields::end_hop(&mut head.headers);
+    if head.has_hop {
+        fields::end_hop(&mut head.headers);
+    }
     let home = Home { upstream: Arc::clone(upstream), shard, address };
     let is_sent = request.is_sent();
     let body = std::mem::replace(&mut head.body, Decoder::Length(0));

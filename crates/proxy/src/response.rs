@@ -32,6 +32,8 @@ pub(crate) struct Head {
     pub(crate) body: Decoder,
     /// Whether the connection goes on after the body.
     pub(crate) is_kept: bool,
+    /// Whether any of its fields belongs to this connection alone.
+    pub(crate) has_hop: bool,
 }
 
 /// What came is not a response.
@@ -66,22 +68,33 @@ pub(crate) fn head(bytes: &mut BytesMut, is_to_head: bool) -> Result<Option<Head
     }
     let text = bytes.split_to(n_bytes).freeze();
     let mut headers = HeaderMap::with_capacity(n_lines + 2);
+    let mut has_hop = false;
     for (name, place) in names {
+        has_hop |= fields::is_of_hop(&name);
         let value = HeaderValue::from_maybe_shared(text.slice(place)).map_err(|_| Malformed)?;
         headers.append(name, value);
     }
-    let is_kept = is_kept(version, &headers);
-    let body = Decoder::new(status, version, is_to_head, &headers)?;
+    let is_kept = is_kept(version, has_hop, &headers);
+    let body = Decoder::new(status, version, is_to_head, has_hop, &headers)?;
     let is_kept = is_kept && body != Decoder::UntilClose;
-    Ok(Some(Head { status, reason, headers, body, is_kept }))
+    Ok(Some(Head { status, reason, headers, body, is_kept, has_hop }))
 }
 
-fn is_kept(version: Version, headers: &HeaderMap) -> bool {
-    if !headers.contains_key(CONNECTION) {
+fn is_kept(version: Version, has_hop: bool, headers: &HeaderMap) -> bool {
+    if !has_hop || !headers.contains_key(CONNECTION) {
         return version == Version::HTTP_11;
     }
     !fields::has_option(headers, b"close")
         && (version == Version::HTTP_11 || fields::has_option(headers, b"keep-alive"))
+}
+
+fn is_chunked(headers: &HeaderMap) -> Result<bool, Malformed> {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => Ok(false),
+        (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err(Malformed),
+    }
 }
 
 /// Where a body is, and where it ends.
@@ -113,6 +126,7 @@ impl Decoder {
         status: StatusCode,
         version: Version,
         is_to_head: bool,
+        has_hop: bool,
         headers: &HeaderMap,
     ) -> Result<Self, Malformed> {
         let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
@@ -121,12 +135,7 @@ impl Decoder {
             (Some(value), None) => Some(plain_number(value.as_bytes()).ok_or(Malformed)?),
             (Some(_), Some(_)) => return Err(Malformed),
         };
-        let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-        let is_chunked = match (encodings.next(), encodings.next()) {
-            (None, _) => false,
-            (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
-            _ => return Err(Malformed),
-        };
+        let is_chunked = has_hop && is_chunked(headers)?;
         if is_chunked && (length.is_some() || version != Version::HTTP_11) {
             return Err(Malformed);
         }
