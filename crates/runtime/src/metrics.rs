@@ -28,7 +28,7 @@ pub use scrape::{APP_METRICS_BYTES_MAX, APP_METRICS_TIMEOUT, AppMetrics, ScrapeE
 use crate::board::{self, Identity, Moment, Snapshot};
 use crate::logs;
 use process::Process;
-use registry::Handles;
+use registry::{Class, Handles};
 
 /// Revision that this was built from, when the build was told one.
 pub const REVISION: &str = match option_env!("PLIMSOLL_BUILD_REV") {
@@ -133,8 +133,10 @@ impl Metrics {
     /// declared route that it matched.
     pub fn request_ended(&self, method: &str, status: u16, route: Option<usize>, took: Duration) {
         self.handles.active_requests.dec();
+        let route = route.filter(|index| *index < self.routes.len());
+        let class = Class::of(method, status, route);
         let route = route.and_then(|index| self.routes.get(index));
-        self.handles.request(method, status, route).observe(took.as_secs_f64());
+        self.handles.request(class, route).observe(took.as_secs_f64());
     }
 
     /// A probe of a dependency took so long, whether it passed or not.

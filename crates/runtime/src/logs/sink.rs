@@ -3,7 +3,8 @@
 //! It deliberately never blocks: HTTP must be answered while nobody reads our logs. What does not
 //! fit the queue is dropped and counted. Invariant: a queued line is whole.
 
-use std::io;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -84,15 +85,18 @@ impl Value<'_> {
     fn push(self, out: &mut Vec<u8>) {
         match self {
             Value::Str(text) => push_string(out, text),
-            Value::U64(number) => out.extend_from_slice(number.to_string().as_bytes()),
-            Value::I64(number) => out.extend_from_slice(number.to_string().as_bytes()),
-            Value::F64(number) if number.is_finite() => {
-                out.extend_from_slice(number.to_string().as_bytes());
-            }
+            Value::U64(number) => push_display(out, number),
+            Value::I64(number) => push_display(out, number),
+            Value::F64(number) if number.is_finite() => push_display(out, number),
             Value::F64(_) => out.extend_from_slice(b"null"),
             Value::Bool(claim) => out.extend_from_slice(if claim { b"true" } else { b"false" }),
         }
     }
+}
+
+fn push_display(out: &mut Vec<u8>, value: impl fmt::Display) {
+    // Memory takes every write.
+    let _ = write!(out, "{value}");
 }
 
 /// Formats a time as log lines have it: RFC 3339, UTC, microseconds.
@@ -120,7 +124,36 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
+    stamp: Stamp,
     is_finishing: bool,
+}
+
+/// A time as text. Most lines share their second with the one before, and only the fraction of
+/// it is written anew.
+#[derive(Debug, Default)]
+struct Stamp {
+    second: Option<i64>,
+    text: String,
+}
+
+/// Digits of the fraction, and the `Z` behind them.
+const FRACTION_BYTES: usize = 7;
+
+impl Stamp {
+    fn at(&mut self, time: Timestamp) -> &str {
+        // Before 1970 the fraction counts backwards; such a clock is wrong, and its lines are rare.
+        let is_same = self.second == Some(time.as_second()) && time.subsec_nanosecond() >= 0;
+        if !is_same {
+            self.text = rfc3339(time);
+            self.second = Some(time.as_second());
+            return &self.text;
+        }
+        self.text.truncate(self.text.len() - FRACTION_BYTES);
+        let micros = time.subsec_nanosecond() / 1000;
+        // Writing into a string cannot fail.
+        let _ = write!(self.text, "{micros:06}Z");
+        &self.text
+    }
 }
 
 /// The pump's end of the queue.
@@ -148,33 +181,30 @@ impl Sink {
         if self.shared.is_off {
             return;
         }
-        let mut line = Vec::with_capacity(256 + msg.len() + fields.len() * 32);
-        open(&mut line, &rfc3339(Timestamp::now()), level);
-        push_escaped(&mut line, msg);
-        line.push(b'"');
-        let tail = self.shared.context.tail();
-        line.extend_from_slice(&tail[..tail.len() - 1]);
-        for (key, value) in fields {
-            line.push(b',');
-            push_string(&mut line, key);
-            line.push(b':');
-            value.push(&mut line);
-        }
-        line.extend_from_slice(b"}\n");
-        self.queue(&line);
-    }
-
-    fn queue(&self, line: &[u8]) {
+        let now = Timestamp::now();
         let mut waiting = self.shared.lock();
-        if waiting.bytes.len() + line.len() > QUEUE_BYTES_MAX {
+        let Waiting { bytes, stamp, .. } = &mut *waiting;
+        let start = bytes.len();
+        open(bytes, stamp.at(now), level);
+        push_escaped(bytes, msg);
+        bytes.push(b'"');
+        let tail = self.shared.context.tail();
+        bytes.extend_from_slice(&tail[..tail.len() - 1]);
+        for (key, value) in fields {
+            bytes.push(b',');
+            push_string(bytes, key);
+            bytes.push(b':');
+            value.push(bytes);
+        }
+        bytes.extend_from_slice(b"}\n");
+        if bytes.len() > QUEUE_BYTES_MAX {
+            bytes.truncate(start);
             drop(waiting);
             self.shared.counters.dropped.inc();
             return;
         }
-        let was_empty = waiting.bytes.is_empty();
-        waiting.bytes.extend_from_slice(line);
         drop(waiting);
-        if was_empty {
+        if start == 0 {
             self.shared.wake();
         }
     }
@@ -248,6 +278,15 @@ mod tests {
         assert_eq!(value["duration_ms"], 1.5);
         assert!(value["broken"].is_null());
         assert_eq!(value["ts"].as_str().expect("text").len(), "2026-11-21T09:14:02.123456Z".len());
+    }
+
+    #[test]
+    fn a_time_is_written_alike_whether_its_second_is_new_or_not() {
+        let mut stamp = Stamp::default();
+        for micros in [0, 1, 999_999, 1_000_000, 1_000_001, 7_000_000, 6_999_999, -1, -2] {
+            let time = Timestamp::from_microsecond(micros).expect("a time");
+            assert_eq!(stamp.at(time), rfc3339(time), "{micros}");
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! a closed set of label values exists for each of them from the start, at zero, so that
 //! `increase()` sees the first event.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use contract::bodies::Severity;
 use contract::metrics::{self as table, Kind, Metric, OTHER, ROUTE_NONE, Values};
@@ -71,6 +71,8 @@ pub(super) struct Handles {
     dependency_probe: Histograms<DependencyLabels>,
     dependency_last_success: Family<DependencyLabels, FloatGauge>,
     requests: Histograms<RequestLabels>,
+    /// The histograms of `requests` that were asked for, by [`Class`]: found without hashing.
+    seen_requests: Box<[OnceLock<Histogram>]>,
     route_none: Arc<str>,
     pub(super) active_requests: Gauge,
     exits: Family<Labels<1>, Counter>,
@@ -118,6 +120,7 @@ impl Handles {
                 Family::default(),
             ),
             requests: histograms(r, &table::HTTP_SERVER_REQUEST_DURATION_SECONDS),
+            seen_requests: (0..Class::COUNT).map(|_| OnceLock::new()).collect(),
             route_none: Arc::from(ROUTE_NONE),
             active_requests: add(r, &table::HTTP_SERVER_ACTIVE_REQUESTS, Gauge::default()),
             exits: closed_counter(r, &table::PROCESS_EXIT_TOTAL),
@@ -190,17 +193,16 @@ impl Handles {
         self.exits.get_or_create_owned(&[("code", code)])
     }
 
-    pub(super) fn request(&self, method: &str, status: u16, route: Option<&Arc<str>>) -> Histogram {
-        let status = match status {
-            100..200 => "1xx",
-            200..300 => "2xx",
-            300..400 => "3xx",
-            400..500 => "4xx",
-            _ => "5xx",
-        };
-        let method = closed(&table::HTTP_SERVER_REQUEST_DURATION_SECONDS, "method", method);
-        let route = route.unwrap_or(&self.route_none).clone();
-        self.requests.get_or_create_owned(&RequestLabels { method, status, route })
+    /// The histogram of a class of requests; `route` is the declared route of that class.
+    pub(super) fn request(&self, class: Class, route: Option<&Arc<str>>) -> &Histogram {
+        self.seen_requests[class.index()].get_or_init(|| {
+            let labels = RequestLabels {
+                method: METHODS.get(class.method).copied().unwrap_or(OTHER),
+                status: STATUSES[class.status],
+                route: route.unwrap_or(&self.route_none).clone(),
+            };
+            self.requests.get_or_create_owned(&labels)
+        })
     }
 
     pub(super) fn probe(&self, dependency: &str) -> Histogram {
@@ -293,12 +295,41 @@ fn closed_labels(metric: &'static Metric) -> impl Iterator<Item = Labels<1>> {
     })
 }
 
-/// `value` as the closed set of the label knows it, or [`OTHER`].
-fn closed(metric: &'static Metric, label: &str, value: &str) -> &'static str {
-    let label = metric.labels.iter().find(|known| known.name == label);
-    let values = match label.map(|label| label.values) {
-        Some(Values::Closed(values)) => values,
-        _ => &[],
-    };
-    values.iter().find(|known| **known == value).copied().unwrap_or(OTHER)
+const METHODS: &[&str] = closed(&table::HTTP_SERVER_REQUEST_DURATION_SECONDS, 0);
+const STATUSES: &[&str] = closed(&table::HTTP_SERVER_REQUEST_DURATION_SECONDS, 1);
+
+/// The values of a closed label.
+const fn closed(metric: &Metric, label: usize) -> &'static [&'static str] {
+    match metric.labels[label].values {
+        Values::Closed(values) => values,
+        Values::Declared { .. } => &[],
+    }
+}
+
+/// What requests have in common that are measured together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Class {
+    method: usize,
+    status: usize,
+    route: usize,
+}
+
+impl Class {
+    const COUNT: usize = (METHODS.len() + 1) * STATUSES.len() * (table::ROUTES_MAX + 1);
+
+    /// The class of a request; a `route` past `ROUTES_MAX` is none.
+    pub(super) fn of(method: &str, status: u16, route: Option<usize>) -> Self {
+        let method = METHODS.iter().position(|known| *known == method);
+        let status = usize::from(status / 100).clamp(1, STATUSES.len()) - 1;
+        let route = route.filter(|route| *route < table::ROUTES_MAX);
+        Self {
+            method: method.unwrap_or(METHODS.len()),
+            status,
+            route: route.map_or(0, |route| route + 1),
+        }
+    }
+
+    fn index(self) -> usize {
+        (self.route * STATUSES.len() + self.status) * (METHODS.len() + 1) + self.method
+    }
 }
