@@ -197,7 +197,7 @@ fn write_hop(head: &mut Vec<u8>, peer: &Peer, hop: &Hop<'_>, has: &Said) {
     if let (false, Some(host)) = (has.host, hop.host) {
         push_field(head, b"x-forwarded-host", host.as_bytes());
     }
-    push_field(head, b"traceparent", hop.trace.traceparent().as_bytes());
+    push_field(head, b"traceparent", hop.trace.as_bytes());
     push_field(head, b"x-request-id", hop.request_id.as_bytes());
     if let Some(protocol) = hop.upgrade {
         head.extend_from_slice(b"connection: upgrade\r\n");
@@ -299,8 +299,25 @@ pub(crate) fn settle_host(
     }
 }
 
+/// Which bytes a host may have (RFC 3986, 3.2.2), with the colon of a port.
+const HOST_BYTES: [bool; 256] = {
+    let others = b"-._~:[]%!$&'()*+,;=";
+    let mut allowed = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        allowed[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < others.len() {
+        allowed[others[index] as usize] = true;
+        index += 1;
+    }
+    allowed
+};
+
 fn is_host(host: &[u8]) -> bool {
-    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(byte))
+    host.iter().all(|byte| HOST_BYTES[usize::from(*byte)])
 }
 
 /// HTTP/2 may send one cookie per field, HTTP/1.1 has one line (RFC 9113, 8.2.3).

@@ -70,13 +70,13 @@ pub(crate) async fn forward<H: Hooks>(
     let stall_timeout = flight.client.shared.settings.limits.stall_timeout;
     let (body, progress) = RequestBody::new(body, route.body_bytes_max, stall_timeout);
     flight.progress.clone_from(&progress);
-    let request = outgoing(parts, body, upgrade.as_ref().map(|(_, protocol)| protocol), flight);
+    let mut request = outgoing(parts, body, upgrade.as_ref().map(|(_, protocol)| protocol), flight);
     let shard = flight.client.shared.settings.shard;
-    match offer(upstream, shard, request, flight).await {
+    match offer(upstream, shard, &mut request, flight).await {
         Ok(sent) if sent.head.status == StatusCode::SWITCHING_PROTOCOLS => {
             switch(sent, upgrade, upstream)
         }
-        Ok(sent) => respond(sent, upstream, shard),
+        Ok(sent) => respond(sent, request, upstream, shard),
         Err(failure) => failed(&failure, &parts.headers, upstream, progress.as_deref()),
     }
 }
@@ -140,9 +140,7 @@ fn outgoing<H: Hooks>(
 /// A response head that came back, and the connection that its body is on.
 struct Sent {
     head: Head,
-    link: Link,
-    /// The request, of which a body may be left to send.
-    request: Outgoing,
+    link: Box<Link>,
     address: usize,
 }
 
@@ -161,7 +159,7 @@ enum Failure {
 async fn offer<H: Hooks>(
     upstream: &Upstream,
     shard: usize,
-    mut request: Outgoing,
+    request: &mut Outgoing,
     flight: &Flight<H>,
 ) -> Result<Sent, Failure> {
     let began = Instant::now();
@@ -181,8 +179,8 @@ async fn offer<H: Hooks>(
                 },
             };
             n_attempts += 1;
-            match send(&mut link, &mut request, upstream, flight).await? {
-                Ok(head) => return Ok(Sent { head, link, request, address }),
+            match send(&mut link, request, upstream, flight).await? {
+                Ok(head) => return Ok(Sent { head, link, address }),
                 Err(LinkError::Silent)
                     if n_attempts < ATTEMPTS_MAX && request.rewind(link.is_reused()) => {}
                 Err(_) => return Err(Failure::Broken),
@@ -248,8 +246,8 @@ async fn send<H: Hooks>(
 }
 
 /// Passes a response on.
-fn respond(sent: Sent, upstream: &Arc<Upstream>, shard: usize) -> Answer {
-    let Sent { mut head, link, request, address } = sent;
+fn respond(sent: Sent, request: Outgoing, upstream: &Arc<Upstream>, shard: usize) -> Answer {
+    let Sent { mut head, link, address } = sent;
     if head.has_hop {
         fields::end_hop(&mut head.headers);
     }
@@ -382,7 +380,7 @@ struct Home {
 }
 
 impl Home {
-    fn take_back(self, link: Link) {
+    fn take_back(self, link: Box<Link>) {
         if link.is_clean() {
             self.upstream.put(self.shard, self.address, link);
         }
@@ -400,7 +398,7 @@ pub(crate) struct UpstreamBody {
 /// What a body is read from.
 enum From {
     /// A connection that can be used again.
-    Link(Link, Home),
+    Link(Box<Link>, Home),
     /// One that still carries the request.
     Reader(Reader),
 }

@@ -233,7 +233,7 @@ impl Decoder {
 
     /// Whether nothing follows.
     pub(crate) fn is_ended(&self) -> bool {
-        *self == Self::Length(0)
+        matches!(self, Self::Length(0))
     }
 
     /// How many bytes of data follow.

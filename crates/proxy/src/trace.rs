@@ -73,6 +73,11 @@ impl TraceContext {
         continued.unwrap_or_else(Self::start)
     }
 
+    /// The `traceparent` sent on, as bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
     /// The `traceparent` sent on.
     pub fn traceparent(&self) -> &str {
         ascii(&self.text)
@@ -94,12 +99,22 @@ impl TraceContext {
     }
 }
 
+/// The two digits of each byte.
+const PAIRS: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 /// Writes `bytes` as lower-case hexadecimal digits; `out` is twice as long.
 pub(crate) fn hex(bytes: &[u8], out: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, pair) in bytes.iter().zip(out.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    for (byte, pair) in bytes.iter().zip(out.as_chunks_mut::<2>().0) {
+        *pair = PAIRS[usize::from(*byte)];
     }
 }
 

@@ -92,7 +92,7 @@ struct Shard {
 
 #[derive(Debug)]
 struct Idle {
-    link: Link,
+    link: Box<Link>,
     address: usize,
     since: Instant,
 }
@@ -178,7 +178,7 @@ impl Upstream {
     }
 
     /// Takes an idle connection to one of the addresses that is still alive.
-    pub(crate) fn take(&self, shard: usize, address: usize) -> Option<Link> {
+    pub(crate) fn take(&self, shard: usize, address: usize) -> Option<Box<Link>> {
         let shard = &self.shards[shard % SHARDS];
         loop {
             let mut link = {
@@ -193,7 +193,7 @@ impl Upstream {
     }
 
     /// Puts a connection back whose exchange has ended.
-    pub(crate) fn put(self: &Arc<Self>, shard: usize, address: usize, link: Link) {
+    pub(crate) fn put(self: &Arc<Self>, shard: usize, address: usize, link: Box<Link>) {
         let shard_index = shard % SHARDS;
         let shard = &self.shards[shard_index];
         let mut idle = shard.lock();
@@ -207,7 +207,7 @@ impl Upstream {
     }
 
     /// Opens a connection to one of the addresses.
-    pub(crate) async fn connect(&self, address: usize) -> io::Result<Link> {
+    pub(crate) async fn connect(&self, address: usize) -> io::Result<Box<Link>> {
         let Some(address) = self.addresses.get(address) else {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         };
@@ -224,7 +224,7 @@ impl Upstream {
         let stream = tokio::time::timeout(self.settings.connect_timeout, connect)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Ok(Link::new(stream))
+        Ok(Box::new(Link::new(stream)))
     }
 }
 
