@@ -352,8 +352,9 @@ mod tests {
             }
             assert!(accepted < 4096, "memory grows without a bound");
         }
-        // Own lines are queued up to a limit, then dropped; the caller never waits.
-        for _ in 0..8192 {
+        // Own lines are queued up to a limit, then dropped; the caller never waits. These are five
+        // times the limit: the pump may take a queue along before it blocks.
+        for _ in 0..32_768 {
             rig.sink.event(
                 Level::Info,
                 "x",

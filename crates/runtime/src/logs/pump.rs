@@ -28,6 +28,9 @@ const PARTIAL_LINE_WAIT: Duration = Duration::from_millis(500);
 const RECHECK: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(64)];
 /// Lines are written together up to so many bytes.
 const BATCH_BYTES: usize = 64 * 1024;
+/// How long own lines gather before the next write of them. A line is written at once when none was
+/// written just before; under load, one wake-up and one write serve all lines of this time.
+const GATHER: Duration = Duration::from_millis(2);
 /// Stack of the thread; the deepest user is the JSON reader, at 128 levels.
 const STACK_BYTES: usize = 256 * 1024;
 /// The epoll token of the queue of own lines; the lanes have their index.
@@ -45,6 +48,8 @@ pub(super) struct Pump {
     counters: Counters,
     queue: Queue,
     own: Vec<u8>,
+    /// Whether the last look at the queue found lines.
+    has_written_own: bool,
     batch: Vec<u8>,
     epoll: Epoll,
 }
@@ -97,6 +102,7 @@ impl Pump {
             counters,
             queue,
             own: Vec::new(),
+            has_written_own: false,
             batch: Vec::new(),
             epoll,
         })
@@ -127,6 +133,11 @@ impl Pump {
             }
             for index in 0..self.lanes.len() {
                 self.turn(index);
+            }
+            if self.has_written_own && !is_finishing && self.lanes.iter().all(|lane| !lane.is_ready)
+            {
+                // The app is quiet, and has the room of a pipe should it say something now.
+                std::thread::sleep(GATHER);
             }
             if is_finishing && self.lanes.iter().all(|lane| !lane.is_ready) {
                 break;
@@ -261,6 +272,7 @@ impl Pump {
     /// Writes the lines of our own, and says whether the end was asked for.
     fn write_own(&mut self) -> bool {
         let is_finishing = self.queue.take(&mut self.own);
+        self.has_written_own = !self.own.is_empty();
         let counters = self.counters.of(Stream::Plimsoll);
         let lines = memchr::memchr_iter(b'\n', &self.own).count() as u64;
         match self.format {
