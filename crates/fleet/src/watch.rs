@@ -10,6 +10,7 @@
 
 mod debounce;
 mod ignored;
+mod restless;
 mod roots;
 mod seen;
 
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 
 use debounce::Debounce;
 use ignored::Ignored;
+use restless::{Meaning, Restless};
 pub use roots::{Root, roots};
 use seen::Seen;
 
@@ -58,6 +60,8 @@ pub struct Change {
     pub services: BTreeMap<String, Vec<PathBuf>>,
     /// Whether the manifest changed.
     pub is_manifest: bool,
+    /// Files that change by themselves, and are left alone from now on.
+    pub restless: Vec<PathBuf>,
 }
 
 /// Why files cannot be watched.
@@ -94,6 +98,8 @@ pub struct Watch {
     watched: BTreeSet<PathBuf>,
     debounce: Debounce,
     seen: Seen,
+    restless: Restless,
+    own_outputs: Vec<PathBuf>,
 }
 
 impl Watch {
@@ -127,6 +133,8 @@ impl Watch {
             watched: directories,
             debounce: Debounce::new(QUIET, BURST_MAX),
             seen: Seen::default(),
+            restless: Restless::default(),
+            own_outputs: restless::own_outputs(),
         })
     }
 
@@ -187,6 +195,14 @@ impl Watch {
                 change.is_manifest = true;
                 continue;
             }
+            match self.restless.judge(&path, Instant::now()) {
+                Meaning::Change => {}
+                Meaning::BecameRestless => {
+                    change.restless.push(path);
+                    continue;
+                }
+                Meaning::Restless => continue,
+            }
             for service in owners(&self.roots, &path) {
                 let paths = change.services.entry(service.to_owned()).or_default();
                 if paths.len() < PATHS_MAX {
@@ -215,7 +231,7 @@ impl Watch {
         if path.file_name().is_some_and(|name| name == ".gitignore") {
             self.ignored.forget();
         }
-        if self.ignored.is_ignored(path) {
+        if self.ignored.is_ignored(path) || self.own_outputs.iter().any(|own| own == path) {
             return;
         }
         if !path.is_dir() {

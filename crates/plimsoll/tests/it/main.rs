@@ -1,6 +1,7 @@
 //! The binaries, run as users run them.
 
 mod cli;
+#[cfg(test)]
 mod discovery;
 mod run_contract;
 mod run_drain;
@@ -8,7 +9,11 @@ mod run_exit;
 mod run_harness;
 mod run_stop;
 mod up;
+#[cfg(test)]
 mod up_fails;
+#[cfg(test)]
 mod up_harness;
+#[cfg(test)]
 mod up_lives;
+#[cfg(test)]
 mod up_serves;

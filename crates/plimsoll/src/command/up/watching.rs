@@ -34,6 +34,10 @@ pub(super) async fn forward(
         if change.is_manifest {
             say(PLATFORM, "the manifest changed; to apply it, stop and run `plimsoll up` again");
         }
+        for path in change.restless {
+            let words = "changes by itself and is no longer watched; name it in `.gitignore`";
+            say(PLATFORM, &format!("`{}` {words}", path.display()));
+        }
         for (name, paths) in change.services {
             say(&name, &format!("changed: {}", named(&paths)));
             let request = Request::Changed { name, paths };
