@@ -3,7 +3,8 @@
 //!
 //! Two applications of the same kind: one behind an ingress without access log, one behind an
 //! ingress with it. nginx runs one worker, as the engine is one thread, with kept-alive connections
-//! to the same applications, and the same choice of access log.
+//! to the same applications. Once it only forwards; twice it does what the ingress does as far as
+//! it can: a request id, a trace, the forwarded fields, and a JSON line per request or none.
 //!
 //! Invariant: everything that was started here is gone when [`Servers`] is dropped.
 
@@ -57,19 +58,50 @@ pub(super) struct Footprint {
 pub(super) const DIRECT: &str = "the application directly";
 pub(super) const INGRESS: &str = "ingress, no access log";
 pub(super) const INGRESS_LOG: &str = "ingress, access log";
-pub(super) const NGINX: &str = "nginx, no access log";
-pub(super) const NGINX_LOG: &str = "nginx, access log";
+pub(super) const NGINX_BARE: &str = "nginx, only forwarding";
+pub(super) const NGINX: &str = "nginx, same duties, no access log";
+pub(super) const NGINX_LOG: &str = "nginx, same duties, access log";
+
+/// What nginx does beside forwarding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Duties {
+    None,
+    Fields,
+    FieldsAndLog,
+}
+
+/// The fields that the ingress sets on each request, as far as nginx can.
+const FIELDS: &str = r#"      proxy_set_header X-Request-Id $request_id;
+      add_header X-Request-Id $request_id always;
+      proxy_set_header Traceparent "00-$request_id-0000000000000001-01";
+      proxy_set_header Forwarded "for=$remote_addr;host=\"$host\";proto=$scheme";
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Host $host;
+      proxy_set_header X-Forwarded-Proto $scheme;
+"#;
+/// The fields of the ingress's access line that nginx knows; written in pieces of 64 KiB.
+const LOG_FORMAT: &str = concat!(
+    r#"  log_format lines escape=json '{"ts":"$time_iso8601","level":"info","msg":"request","#,
+    r#""method":"$request_method","path":"$uri","status":$status,"duration":$request_time,"#,
+    r#""bytes_out":$body_bytes_sent,"trace_id":"$request_id","request_id":"$request_id","#,
+    r#""client":"$remote_addr"}';"#,
+    "\n",
+);
 
 impl Servers {
     /// Starts all, and waits until each answers.
     pub(super) fn start(program: &Path) -> Result<Self> {
         let directory = tempfile::tempdir().context("cannot create a directory")?;
-        let [app, app_log, ingress, ingress_log, nginx, nginx_log] = free_addresses()?;
+        let [app, app_log, ingress, ingress_log, bare, nginx, nginx_log] = free_addresses()?;
         let quiet = start_ingress(program, directory.path(), app, ingress, "off")?;
         let logging = start_ingress(program, directory.path(), app_log, ingress_log, "on")?;
-        let proxied = [(nginx, app, false), (nginx_log, app_log, true)];
+        let proxied = [
+            (bare, app, Duties::None),
+            (nginx, app, Duties::Fields),
+            (nginx_log, app_log, Duties::FieldsAndLog),
+        ];
         let nginx_process = start_nginx(directory.path(), &proxied)?;
-        for address in [app, app_log, ingress, ingress_log, nginx, nginx_log] {
+        for address in [app, app_log, ingress, ingress_log, bare, nginx, nginx_log] {
             await_listener(address)?;
         }
         std::thread::sleep(SETTLE);
@@ -79,6 +111,7 @@ impl Servers {
             target(DIRECT, app, Vec::new()),
             target(INGRESS, ingress, own_processes(program, &quiet)),
             target(NGINX, nginx, nginx_pids.clone()),
+            target(NGINX_BARE, bare, nginx_pids.clone()),
             target(INGRESS_LOG, ingress_log, own_processes(program, &logging)),
             target(NGINX_LOG, nginx_log, nginx_pids),
         ];
@@ -128,8 +161,8 @@ fn start_ingress(
     )
 }
 
-/// Starts nginx with one server per row: where it listens, what is behind it, whether it logs.
-fn start_nginx(directory: &Path, proxied: &[(SocketAddr, SocketAddr, bool)]) -> Result<Running> {
+/// Starts nginx with one server per row: where it listens, what is behind it, its duties.
+fn start_nginx(directory: &Path, proxied: &[(SocketAddr, SocketAddr, Duties)]) -> Result<Running> {
     let nginx = tools::find("nginx", &["/usr/sbin"])
         .context("`nginx` is not installed\nhelp: cargo xtask tools")?;
     let path = directory.join("nginx.conf");
@@ -141,21 +174,23 @@ fn start_nginx(directory: &Path, proxied: &[(SocketAddr, SocketAddr, bool)]) -> 
     )
 }
 
-fn nginx_configuration(directory: &Path, proxied: &[(SocketAddr, SocketAddr, bool)]) -> String {
+fn nginx_configuration(directory: &Path, proxied: &[(SocketAddr, SocketAddr, Duties)]) -> String {
     let directory = directory.display();
     let servers: String = proxied
         .iter()
         .enumerate()
-        .map(|(index, (listen, app, is_logged))| {
-            let log = if *is_logged { format!("{directory}/access.log") } else { "off".to_owned() };
+        .map(|(index, (listen, app, duties))| {
+            let log = match duties {
+                Duties::None | Duties::Fields => "off".to_owned(),
+                Duties::FieldsAndLog => format!("{directory}/access.log lines buffer=64k"),
+            };
+            let fields = if *duties == Duties::None { "" } else { FIELDS };
             format!(
                 "  upstream app{index} {{ server {app}; keepalive 128; keepalive_requests 10000000; }}\n\
                  \x20 server {{\n    listen {listen};\n    access_log {log};\n\
                  \x20   location / {{\n      proxy_pass http://app{index};\n\
                  \x20     proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n\
-                 \x20     proxy_set_header Host $host;\n\
-                 \x20     proxy_set_header X-Request-Id $request_id;\n\
-                 \x20     proxy_set_header Forwarded \"for=$remote_addr\";\n    }}\n  }}\n"
+                 \x20     proxy_set_header Host $host;\n{fields}    }}\n  }}\n"
             )
         })
         .collect();
@@ -165,7 +200,7 @@ fn nginx_configuration(directory: &Path, proxied: &[(SocketAddr, SocketAddr, boo
          events {{ worker_connections 1024; }}\nhttp {{\n  keepalive_requests 10000000;\n\
          \x20 client_body_temp_path {directory}/body;\n  proxy_temp_path {directory}/proxy;\n\
          \x20 fastcgi_temp_path {directory}/fastcgi;\n  uwsgi_temp_path {directory}/uwsgi;\n\
-         \x20 scgi_temp_path {directory}/scgi;\n{servers}}}\n"
+         \x20 scgi_temp_path {directory}/scgi;\n{LOG_FORMAT}{servers}}}\n"
     )
 }
 
@@ -251,7 +286,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let app = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let [listen] = free_addresses().unwrap();
-        let proxied = [(listen, app.local_addr().unwrap(), true)];
+        let proxied = [(listen, app.local_addr().unwrap(), Duties::FieldsAndLog)];
         let nginx = start_nginx(directory.path(), &proxied).unwrap();
         await_listener(listen).unwrap();
         let client = std::thread::spawn(move || {
