@@ -28,7 +28,7 @@ pub(super) fn provide(
     let account =
         account::for_servers().map_err(|()| Unavailable::NoAccount { name: name.to_owned() })?;
     fs::create_dir_all(place.data).map_err(|error| disk(place.data, &error))?;
-    let (base, note) = home(name, place.data, account.as_ref());
+    let (base, elsewhere) = home(name, place.data, account.as_ref());
     account::make_directory(account.as_ref(), &base).map_err(|error| disk(&base, &error))?;
     let directory = base.join("cluster");
     let bin = choose_version(name, postgres, place, &directory)?;
@@ -74,6 +74,10 @@ pub(super) fn provide(
         setup: Setup::Postgres(cluster),
         check: Check::Postgres(address),
     }));
+    let note = match (elsewhere, other_version(postgres, &bin)) {
+        (Some(elsewhere), Some(other)) => Some(format!("{other}; {elsewhere}")),
+        (elsewhere, other) => elsewhere.or(other),
+    };
     Ok(Provided { launch, outputs, port: Some(kept.port), note })
 }
 
@@ -95,6 +99,12 @@ fn home(name: &str, data: &Path, account: Option<&Account>) -> (PathBuf, Option<
         other.display()
     );
     (other, Some(note))
+}
+
+/// What to say when another version runs than is wanted.
+fn other_version(postgres: &Postgres, bin: &Path) -> Option<String> {
+    let (wanted, found) = (&postgres.version, version_of(bin));
+    (found != *wanted).then(|| format!("Postgres {wanted} is wanted; this is Postgres {found}"))
 }
 
 /// The programs of the version that made the data; for new data the wanted version if it is

@@ -181,7 +181,8 @@ fn help_for(reason: &str) -> String {
     let help = match reason {
         reason if reason.contains("already taken") => "end that process, or use another port",
         reason if reason.contains("was not ready within") => {
-            "see why in its lines, or give it longer: `health: {start_timeout: 5m}`"
+            "see why in its lines; a service with a `port` must listen on `$PORT`, its own port \
+             is ours; if it needs longer: `health: {start_timeout: 5m}`"
         }
         reason if reason.contains("not found") => {
             "install it, or correct the command in the manifest"

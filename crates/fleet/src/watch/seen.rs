@@ -2,7 +2,8 @@
 //!
 //! A build that writes its outputs beside the sources writes the same bytes again; without this it
 //! would cause the next build, for ever. Saving a file unchanged restarts nothing either.
-//! Invariant: a file whose content differs from what was last seen is news.
+//! Editors and `sed -i` make files that are gone again at once; those are no news either.
+//! Invariant: a file that is there and differs from what was last seen is news.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -27,7 +28,8 @@ impl Seen {
             self.by_path.clear();
         }
         let now = fingerprint(path);
-        self.by_path.insert(path.to_owned(), now) != Some(now)
+        let before = self.by_path.insert(path.to_owned(), now);
+        before.unwrap_or_default() != now
     }
 }
 
@@ -50,6 +52,12 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn what_came_and_went_unseen_is_no_news() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!Seen::default().is_news(&directory.path().join("sedO7tIGb")));
+    }
 
     #[test]
     fn the_same_bytes_again_are_no_news() {

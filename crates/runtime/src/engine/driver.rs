@@ -226,7 +226,8 @@ impl Driver {
             }
             App::Exited { code, signal, .. } => {
                 board.app_exited(&narrate::how(code, signal), now);
-                narrate::exited(&self.parts.sink, code, signal);
+                let was_asked = self.snapshot.stop.is_some();
+                narrate::exited(&self.parts.sink, code, signal, was_asked);
                 self.recorder.exited(code, signal);
             }
             App::Failed { code, .. } => {

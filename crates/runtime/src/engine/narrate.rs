@@ -80,9 +80,9 @@ pub(super) fn not_spawned(sink: &Sink, settings: &Settings, code: u8) {
     );
 }
 
-/// The app ended.
-pub(super) fn exited(sink: &Sink, code: u8, signal: Option<i32>) {
-    let level = if code == 0 { Level::Info } else { Level::Warn };
+/// The app ended; that is no surprise when it was asked to.
+pub(super) fn exited(sink: &Sink, code: u8, signal: Option<i32>, was_asked: bool) {
+    let level = if code == 0 || was_asked { Level::Info } else { Level::Warn };
     let name = signal.map(signal_name).unwrap_or_default();
     let fields = [
         named(log_events::APP_EXITED),
