@@ -53,7 +53,6 @@ pub(crate) async fn serve<H: Hooks>(
     mut socket: TcpStream,
     address: SocketAddr,
 ) {
-    let _open = shared.open();
     let _delayed = socket.set_nodelay(true);
     let limits = &shared.settings.limits;
     // Whoever comes during a drain is told so, instead of being hung up on.

@@ -122,6 +122,19 @@ pub(crate) fn has_option(headers: &HeaderMap, option: &[u8]) -> bool {
         .any(|item| item.trim_ascii().eq_ignore_ascii_case(option))
 }
 
+/// Whether a field says what only a proxy in front of us may say. Servers that turn names into
+/// variables take `_` for `-`.
+pub(crate) fn is_claim(name: &str) -> bool {
+    let begins = |prefix: &str| {
+        name.len() >= prefix.len()
+            && name
+                .bytes()
+                .zip(prefix.bytes())
+                .all(|(byte, of_prefix)| byte == of_prefix || (byte == b'_' && of_prefix == b'-'))
+    };
+    begins("x-forwarded-") || begins("x-real-ip") || name == "forwarded"
+}
+
 /// Writes the head of a request as the application gets it, up to the fields about its body:
 /// what the client said without what ended here, then what this hop says. `headers` is what
 /// [`end_named`] left; `upgrade` is passed on, when there is one.
@@ -159,7 +172,7 @@ pub(crate) fn write_head(head: &mut Vec<u8>, parts: &Parts, peer: &Peer, hop: &H
                 has.host |= peer.is_trusted;
                 peer.is_trusted
             }
-            _ => true,
+            name => peer.is_trusted || !is_claim(name),
         };
         if is_kept {
             push_field(head, name.as_str().as_bytes(), value.as_bytes());

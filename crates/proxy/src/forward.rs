@@ -261,7 +261,11 @@ fn respond(sent: Sent, request: Outgoing, upstream: &Arc<Upstream>, shard: usize
         (Source::Empty, Outcome::Forwarded)
     } else {
         let stall = Stall::new(upstream.settings().body_idle_timeout);
-        let from = if is_sent { From::Link(link, home) } else { From::Reader(link.split(request)) };
+        let from = if is_sent {
+            From::Link(link, home)
+        } else {
+            From::Reader(link.split(request, upstream.settings().body_idle_timeout))
+        };
         (
             Source::Upstream(UpstreamBody { decoder: body, from: Some(from), stall }),
             Outcome::ClientLeft,

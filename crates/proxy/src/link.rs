@@ -18,6 +18,7 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -100,7 +101,12 @@ impl Link {
                 }
             }
             loop {
-                let Some(head) = ready!(self.poll_head(request, cx))? else { continue };
+                let head = ready!(self.poll_head(request, cx)).map_err(|error| match error {
+                    // It said something: it has the request.
+                    LinkError::Silent if n_informational > 0 => LinkError::Broken,
+                    error => error,
+                });
+                let Some(head) = head? else { continue };
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
                 {
                     return Poll::Ready(Ok(head));
@@ -154,9 +160,9 @@ impl Link {
     }
 
     /// Sends the rest of a request body by itself; what is returned reads on.
-    pub(crate) fn split(self, rest: Outgoing) -> Reader {
+    pub(crate) fn split(self, rest: Outgoing, stall: Duration) -> Reader {
         let (read, write) = tokio::io::split(self.stream);
-        tokio::spawn(rest.send_rest(write));
+        tokio::spawn(rest.send_rest(write, stall));
         Reader { stream: read, buffer: self.buffer }
     }
 

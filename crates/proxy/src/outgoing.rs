@@ -7,17 +7,22 @@
 //!
 //! Invariant: the bytes of one [`Outgoing`] are one request, or a beginning of it.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderMap, HeaderName};
 use http_body::Body;
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 
 use crate::body::{BodyError, RequestBody, Signal};
+use crate::fields;
 
 /// Bytes that most heads fit into.
 const HEAD_BYTES: usize = 1024;
@@ -152,8 +157,23 @@ impl Outgoing {
     }
 
     /// Sends the rest and ends the connection, at whatever pace the application takes it.
-    pub(crate) async fn send_rest(mut self, mut stream: impl AsyncWrite + Unpin) {
-        let sent = std::future::poll_fn(|cx| self.poll_send(&mut stream, cx)).await;
+    /// An application that takes nothing for `stall` is not waited for any longer.
+    pub(crate) async fn send_rest(mut self, mut stream: impl AsyncWrite + Unpin, stall: Duration) {
+        let mut timer = pin!(tokio::time::sleep(stall));
+        let mut n_before = 0;
+        let sent = std::future::poll_fn(|cx| {
+            let sent = self.poll_send(&mut stream, cx);
+            let n_held = self.n_held();
+            if n_held != n_before || n_held == 0 {
+                n_before = n_held;
+                timer.as_mut().reset(Instant::now() + stall);
+            }
+            if sent.is_pending() && n_held > 0 && timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(SendFailure::Socket));
+            }
+            sent
+        })
+        .await;
         if sent.is_err() {
             // The application sees a body that breaks off.
             let _closed = std::future::poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await;
@@ -161,7 +181,12 @@ impl Outgoing {
     }
 
     fn has_bytes(&self) -> bool {
-        self.n_text_sent < self.text.len() || !self.data.is_empty() || !self.tail.is_empty()
+        self.n_held() > 0
+    }
+
+    /// How many bytes wait for the socket.
+    fn n_held(&self) -> usize {
+        self.text.len() - self.n_text_sent + self.data.len() + self.tail.len()
     }
 
     /// Takes the next piece of the body, when it is there.
@@ -209,6 +234,9 @@ impl Outgoing {
             BodyFraming::Chunked => {
                 self.text.extend_from_slice(b"0\r\n");
                 for (name, value) in trailers.into_iter().flatten() {
+                    if !may_trail(name) {
+                        continue;
+                    }
                     push_field(&mut self.text, name.as_str().as_bytes(), value.as_bytes());
                 }
                 self.text.extend_from_slice(b"\r\n");
@@ -247,4 +275,10 @@ pub(crate) fn push_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     head.extend_from_slice(b": ");
     head.extend_from_slice(value);
     head.extend_from_slice(b"\r\n");
+}
+
+/// Whether a field may follow the body: none that frames the message or says whence it came.
+fn may_trail(name: &HeaderName) -> bool {
+    let frames = [CONTENT_LENGTH, HOST].contains(name);
+    !frames && !fields::is_of_hop(name) && !fields::is_claim(name.as_str())
 }

@@ -76,7 +76,11 @@ pub(crate) fn head(bytes: &mut BytesMut, is_to_head: bool) -> Result<Option<Head
     }
     let is_kept = is_kept(version, has_hop, &headers);
     let body = Decoder::new(status, version, is_to_head, has_hop, &headers)?;
-    let is_kept = is_kept && body != Decoder::UntilClose;
+    // An application that announces a body where there is none may send it all the same.
+    let says_body = has_hop && headers.contains_key(TRANSFER_ENCODING)
+        || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+    let is_odd = says_body && (status.is_informational() || status == StatusCode::NO_CONTENT);
+    let is_kept = is_kept && body != Decoder::UntilClose && !is_odd;
     Ok(Some(Head { status, reason, headers, body, is_kept, has_hop }))
 }
 

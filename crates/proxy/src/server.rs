@@ -107,9 +107,11 @@ impl<H: Hooks> Server<H> {
             match listener.accept().await {
                 Ok((socket, address)) => {
                     let shared = Arc::clone(&self.shared);
+                    // Counted from here on: whoever waits for the last one to close sees it.
+                    let open = shared.open();
                     tokio::spawn(async move {
                         connection::serve(shared, socket, address).await;
-                        drop(slot);
+                        drop((open, slot));
                     });
                 }
                 // Out of file descriptors, or a client that left the backlog: neither is for ever.

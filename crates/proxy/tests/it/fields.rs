@@ -130,9 +130,15 @@ async fn an_untrusted_client_is_replaced() {
     let text = seen(
         &front,
         "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n\
-         X-Forwarded-Host: evil.test\r\nForwarded: for=203.0.113.9\r\n",
+         X-Forwarded-Host: evil.test\r\nForwarded: for=203.0.113.9\r\n\
+         X-Forwarded-Ssl: on\r\nX-Real-IP: 203.0.113.9\r\nx_forwarded_for: 203.0.113.9\r\n\
+         X-Really: mine\r\n",
     )
     .await;
+    for claim in ["x-forwarded-ssl", "x-real-ip", "x_forwarded_for"] {
+        assert_eq!(value(&text, claim), [""; 0], "{claim}");
+    }
+    assert_eq!(value(&text, "x-really"), ["mine"]);
     assert_eq!(value(&text, "x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(value(&text, "x-forwarded-proto"), ["http"]);
     assert_eq!(value(&text, "x-forwarded-host"), ["shop.test"]);

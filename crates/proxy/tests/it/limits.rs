@@ -8,6 +8,7 @@ use proxy::{
     Limits, Outcome, Refusal, Route, Router, Settings, Target, Upstream, UpstreamSettings,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::harness::{Front, app, echo, full, read_head, script, short, status, to_with, within};
 
@@ -211,4 +212,27 @@ async fn connections_above_the_limit_wait_until_one_closes() {
     assert!(early.is_err(), "served above the limit");
     drop(first);
     assert_eq!(status(&read_head(&mut second).await), "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
+async fn an_application_that_answers_early_and_reads_no_more_is_let_go() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _head = stream.read(&mut [0; 1024]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let body_idle_timeout = Duration::from_millis(100);
+    let settings = UpstreamSettings { body_idle_timeout, ..Default::default() };
+    let front = Front::with(Settings::default(), to_with(app, settings)).await;
+    let mut client = front.connect().await;
+    client
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
+        .await
+        .unwrap();
+    let piece = vec![0; 65_536];
+    // Nothing of it is read, so that only a closed connection ends this.
+    within(async { while client.write_all(&piece).await.is_ok() {} }).await;
 }
