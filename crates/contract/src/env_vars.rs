@@ -142,6 +142,14 @@ pub const SPA: Var = Var {
     form: "on or off",
     meaning: "whether unknown paths of a site answer with its `index.html`",
 };
+/// What a page of the site may load.
+pub const CSP: Var = Var {
+    name: "PLIMSOLL_CSP",
+    flag: "--csp",
+    default: "(no framing by other sites, no plug-ins, no other base)",
+    form: "POLICY",
+    meaning: "`Content-Security-Policy` of a site",
+};
 /// One log line per request.
 pub const ACCESS_LOG: Var = Var {
     name: "PLIMSOLL_ACCESS_LOG",
@@ -240,6 +248,7 @@ pub const ALL: &[&Var] = &[
     &READY_HTTP,
     &STATIC,
     &SPA,
+    &CSP,
     &APP_METRICS,
     &ROUTES,
     &ACCESS_LOG,

@@ -130,8 +130,8 @@ fn start_ingress(
         return Ok(None);
     };
     let behind = match &settings.workload {
-        Workload::Static { directory, spa } => {
-            Behind::Site { directory: directory.clone(), is_spa: *spa }
+        Workload::Static { directory, spa, csp } => {
+            Behind::Site { directory: directory.clone(), is_spa: *spa, csp: csp.clone() }
         }
         Workload::Command { .. } => {
             // The guard has chosen a port where none was given.

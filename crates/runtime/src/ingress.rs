@@ -48,6 +48,8 @@ pub enum Behind {
         directory: PathBuf,
         /// Whether unknown paths answer with `index.html`.
         is_spa: bool,
+        /// `Content-Security-Policy`, in place of the default.
+        csp: Option<String>,
     },
 }
 
@@ -106,8 +108,11 @@ pub fn start(listener: TcpListener, parts: Parts) -> Result<Ingress, IngressErro
             let upstream = Upstream::new(&parts.service, vec![Address::Tcp(*address)], settings);
             (Target::Upstream(Arc::clone(&upstream)), Some(upstream))
         }
-        Behind::Site { directory, is_spa } => {
-            let settings = SiteSettings { is_spa: *is_spa, ..SiteSettings::default() };
+        Behind::Site { directory, is_spa, csp } => {
+            let mut settings = SiteSettings { is_spa: *is_spa, ..SiteSettings::default() };
+            if let Some(csp) = csp {
+                settings.content_security_policy.clone_from(csp);
+            }
             (Target::Site(Site::new(directory, &settings)?), None)
         }
     };
@@ -387,9 +392,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("index.html"), "<h1>hi</h1>").expect("a file");
         let path = directory.path().to_path_buf();
-        let rig = rig(Behind::Site { directory: path, is_spa: true }, |_| {});
+        let rig = rig(Behind::Site { directory: path, is_spa: true, csp: None }, |_| {});
         assert!(rig.get("/deep/link").await.ends_with("<h1>hi</h1>"));
-        let gone = Behind::Site { directory: directory.path().join("gone"), is_spa: false };
+        let gone =
+            Behind::Site { directory: directory.path().join("gone"), is_spa: false, csp: None };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let parts = Parts {
             service: "api".to_owned(),

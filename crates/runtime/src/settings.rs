@@ -83,6 +83,8 @@ pub enum Workload {
         directory: PathBuf,
         /// Whether unknown paths answer with `index.html`.
         spa: bool,
+        /// `Content-Security-Policy`, in place of the default.
+        csp: Option<String>,
     },
 }
 
@@ -542,8 +544,11 @@ mod tests {
 
     #[test]
     fn all_problems_are_reported_at_once() {
-        let mut settings =
-            Settings::new(Workload::Static { directory: "/nowhere/at/all".into(), spa: false });
+        let mut settings = Settings::new(Workload::Static {
+            directory: "/nowhere/at/all".into(),
+            spa: false,
+            csp: None,
+        });
         settings.admin.sock = Some("x".repeat(SOCK_LIMIT_BYTES + 1).into());
         assert_eq!(settings.check().unwrap_err().len(), 3);
     }

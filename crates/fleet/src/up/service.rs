@@ -145,6 +145,9 @@ fn args(service: &Service, values: &Values<'_>) -> Result<Vec<String>, Problem> 
             if site.spa {
                 args.push("--spa".into());
             }
+            if let Some(csp) = &site.csp {
+                args.extend(["--csp".into(), csp.clone()]);
+            }
         }
         (_, Some(run)) => {
             args.push("--".into());

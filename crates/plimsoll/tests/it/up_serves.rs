@@ -35,7 +35,8 @@ fn a_site_and_an_api_are_reached_through_one_port_by_host_and_path() {
     let directory = project(&format!(
         "plimsoll: 1\napp: shop\nservices:\n  \
          api: {{run: python3 api.py, port: {api}, route: [api, \"@/v1\"]}}\n  \
-         web: {{static: {{dir: site}}, port: {web}, route: \"@\", uses: [api]}}\n"
+         web: {{static: {{dir: site, csp: \"default-src 'none'\"}}, port: {web}, route: \"@\", \
+         uses: [api]}}\n"
     ));
     fs::create_dir(directory.path().join("site")).unwrap();
     fs::write(directory.path().join("site/index.html"), "<h1>Shop</h1>").unwrap();
@@ -49,6 +50,8 @@ fn a_site_and_an_api_are_reached_through_one_port_by_host_and_path() {
     platform.until_running();
     let body = |host, path| at(&platform, host, path).map(|answer| (answer.status, answer.text()));
     assert_eq!(body("localhost", "/").unwrap(), (200, "<h1>Shop</h1>".into()));
+    let page = at(&platform, "localhost", "/").unwrap();
+    assert_eq!(page.header("content-security-policy"), Some("default-src 'none'"));
     assert_eq!(body("127.0.0.1", "/").unwrap(), (200, "<h1>Shop</h1>".into()));
     assert_eq!(body("localhost", "/v1/x").unwrap(), (200, "hello from /v1/x ".into()));
     assert_eq!(body("api.localhost", "/y").unwrap(), (200, "hello from /y ".into()));

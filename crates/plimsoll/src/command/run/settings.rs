@@ -47,16 +47,19 @@ pub(super) fn settings(
 
 fn workload(words: &mut Words<'_>, command: &[OsString]) -> Workload {
     let spa = words.switch(&env_vars::SPA).unwrap_or(false);
+    let csp = words.text(&env_vars::CSP);
     match (command.split_first(), words.path(&env_vars::STATIC)) {
         (Some((program, args)), None) => {
             Workload::Command { program: program.clone(), args: args.to_vec() }
         }
-        (None, directory) => Workload::Static { directory: directory.unwrap_or_default(), spa },
+        (None, directory) => {
+            Workload::Static { directory: directory.unwrap_or_default(), spa, csp }
+        }
         (Some(_), Some(directory)) => {
             words.problems.push(anyhow!(
                 "both a command and `--static` say what to run\nhelp: leave one of them out"
             ));
-            Workload::Static { directory, spa }
+            Workload::Static { directory, spa, csp }
         }
     }
 }
