@@ -157,18 +157,15 @@ impl Resolver<'_> {
         let found = self.merged.resources.iter().find(|(known, ..)| known.as_str() == name);
         let Some((resource, _, raw)) = found else {
             let known = self.merged.resources.0.keys().map(ResourceName::as_str);
-            let help = suggest::help(name, known);
             let message = format!("there is no resource `{}`", shortened(name));
-            let problem = Problem::error(Code::UnknownPlaceholder, message);
-            self.tell(problem.at(span, "").help(help));
+            self.tell(unknown(message, suggest::help(name, known), span));
             return None;
         };
         let outputs = raw.value.kind.value().map_or(Output::ALL, |kind| kind.outputs());
         let Some(output) = outputs.iter().copied().find(|known| known.as_str() == output) else {
             let help = suggest::help(output, outputs.iter().map(|known| known.as_str()));
             let message = format!("resource `{name}` has no `{}`", shortened(output));
-            let problem = Problem::error(Code::UnknownPlaceholder, message);
-            self.tell(problem.at(span, "").help(help));
+            self.tell(unknown(message, help, span));
             return None;
         };
         self.check_declared(&UseTarget::Resource(resource.clone()), name, span, edges);
@@ -185,18 +182,15 @@ impl Resolver<'_> {
         let found = self.merged.services.iter().find(|(known, ..)| known.as_str() == name);
         let Some((service, _, raw)) = found else {
             let known = self.merged.services.0.keys().map(ServiceName::as_str);
-            let help = suggest::help(name, known);
             let message = format!("there is no service `{}`", shortened(name));
-            let problem = Problem::error(Code::UnknownPlaceholder, message);
-            self.tell(problem.at(span, "").help(help));
+            self.tell(unknown(message, suggest::help(name, known), span));
             return None;
         };
         let outputs = ServiceOutput::ALL;
         let Some(output) = outputs.iter().copied().find(|known| known.as_str() == output) else {
             let help = suggest::help(output, outputs.iter().map(|known| known.as_str()));
             let message = format!("a service has no `{}`", shortened(output));
-            let problem = Problem::error(Code::UnknownPlaceholder, message);
-            self.tell(problem.at(span, "").help(help));
+            self.tell(unknown(message, help, span));
             return None;
         };
         let (missing, key) = match output {
@@ -239,6 +233,11 @@ impl Resolver<'_> {
             None => whole,
         }
     }
+}
+
+/// A placeholder that names what is not there.
+fn unknown(message: String, help: String, span: Span) -> Problem {
+    Problem::error(Code::UnknownPlaceholder, message).at(span, "").help(help)
 }
 
 #[cfg(test)]
