@@ -39,6 +39,7 @@ use crate::{
     metrics::{AppMetrics, Metrics},
     probe,
     settings::{LogMode, Settings, Workload},
+    wire::Environment,
 };
 
 /// The hidden subcommand that the guard starts this program with.
@@ -82,7 +83,14 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     let (sink, pipeline) = logs::start(&log_settings, inputs, outputs, metrics.log_counters())
         .map_err(setup("start its log pipeline"))?;
     board.update(Moment::now(), |board| board.engine_restarts = snapshot.engine_restarts);
-    let mut parts = Parts { board, metrics, sink, pipeline: Some(pipeline), ingress: None };
+    let mut parts = Parts {
+        board,
+        metrics,
+        sink,
+        pipeline: Some(pipeline),
+        ingress: None,
+        app_env: Environment::default(),
+    };
     // The guard has checked them, so what is refused here was never sent by it.
     let probes = probe::parse_values(&settings.probes).unwrap_or_default();
     let _probes = probe::spawn(probes, &parts.board, &parts.metrics, &parts.sink);
@@ -107,6 +115,8 @@ struct Parts {
     sink: Sink,
     pipeline: Option<Pipeline>,
     ingress: Option<Ingress>,
+    /// What the app gets from us beyond what the guard gives it.
+    app_env: Environment,
 }
 
 /// Answers from the first moment on, so that somebody can say why the service is not ready.

@@ -42,7 +42,7 @@ use crate::{
     error::Error,
     settings::{Settings, SignalScope},
     sys,
-    wire::{App, Snapshot, Stop, ToEngine, ToGuard},
+    wire::{App, Environment, Snapshot, Stop, ToEngine, ToGuard},
 };
 
 /// How often a sweep looks whether it is done.
@@ -124,6 +124,7 @@ impl<'a> Guard<'a> {
             is_swept: false,
             orphans_reaped: 0,
             engine_restarts: 0,
+            app_env: Environment::default(),
         };
         Ok(Self {
             settings,
@@ -232,7 +233,7 @@ impl<'a> Guard<'a> {
     fn serve_engine(&mut self) {
         for message in self.engine.receive() {
             match message {
-                ToGuard::Spawn => self.spawn(),
+                ToGuard::Spawn { env } => self.spawn(env),
                 ToGuard::Started => self.snapshot.is_started = true,
                 ToGuard::Terminate => self.terminate(),
                 ToGuard::Kill => self.kill(),
@@ -242,12 +243,14 @@ impl<'a> Guard<'a> {
         }
     }
 
-    fn spawn(&mut self) {
+    fn spawn(&mut self, env: Environment) {
         if self.snapshot.app != App::Waiting {
             return;
         }
         let mask = self.signals.inherited();
-        self.snapshot.app = match spawn::app(&self.settings, &mut self.pipes, mask) {
+        self.snapshot.app_env = env;
+        let env = &self.snapshot.app_env;
+        self.snapshot.app = match spawn::app(&self.settings, env, &mut self.pipes, mask) {
             Ok(pid) => App::Running { pid, since: clock() },
             Err((code, source)) => {
                 let program = self.settings.workload.program();

@@ -24,4 +24,6 @@ pub mod probe;
 
 pub mod admin;
 
+pub mod outbound;
+
 pub mod error;

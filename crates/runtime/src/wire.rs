@@ -6,7 +6,7 @@
 //!
 //! Invariant: a frame is at most [`FRAME_BYTES_MAX`] long, in both directions.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -55,8 +55,11 @@ pub enum ToEngine {
 /// What the engine asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToGuard {
-    /// Spawn the app.
-    Spawn,
+    /// Spawn the app, with these variables on top of what the guard gives it.
+    Spawn {
+        /// Held by the guard for the engines to come.
+        env: Environment,
+    },
     /// Remember that the app has answered.
     Started,
     /// Send the stop signal to the app's process group.
@@ -91,6 +94,19 @@ pub struct Snapshot {
     pub orphans_reaped: u64,
     /// How often the engine was started again.
     pub engine_restarts: u32,
+    /// What the app was spawned with: a new engine must know the secrets that its lines may hold.
+    pub app_env: Environment,
+}
+
+/// Variables of the app whose values may be secret. Shown by name only.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Environment(pub BTreeMap<String, String>);
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// The app's process.
@@ -201,7 +217,7 @@ mod tests {
     #[test]
     fn messages_arrive_whole_however_they_are_cut() {
         let messages = [
-            ToGuard::Spawn,
+            ToGuard::Spawn { env: Environment([("A".into(), "b".into())].into()) },
             ToGuard::Exit { code: 69, reason: "start_gate".into() },
             ToGuard::Terminate,
         ];
@@ -217,6 +233,12 @@ mod tests {
             }
             assert_eq!(arrived, messages);
         }
+    }
+
+    #[test]
+    fn the_values_of_variables_are_not_shown() {
+        let env = Environment([("TOKEN".into(), "hunter2".into())].into());
+        assert_eq!(format!("{env:?}"), r#"{"TOKEN"}"#);
     }
 
     #[test]

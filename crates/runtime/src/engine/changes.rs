@@ -58,6 +58,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::wire::Environment;
 
     fn snapshot() -> Snapshot {
         Snapshot {
@@ -68,6 +69,7 @@ mod tests {
             is_swept: false,
             orphans_reaped: 0,
             engine_restarts: 0,
+            app_env: Environment::default(),
         }
     }
 

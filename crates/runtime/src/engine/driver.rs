@@ -124,7 +124,10 @@ impl Driver {
                 Effect::Enter(phase) => self.enter(phase),
                 Effect::Arm(timer, at) => drop(self.timers.insert(timer, at)),
                 Effect::Spawn if !self.settings.workload.has_app() => self.serve_static(),
-                Effect::Spawn => self.control.ask(&ToGuard::Spawn).await,
+                Effect::Spawn => {
+                    let env = self.parts.app_env.clone();
+                    self.control.ask(&ToGuard::Spawn { env }).await;
+                }
                 Effect::AwaitStart => {
                     let settings = self.settings.clone();
                     self.start_check =

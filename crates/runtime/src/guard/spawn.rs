@@ -27,7 +27,7 @@ use crate::{
     engine,
     settings::{Settings, Workload},
     sys::{self, ChildSetup},
-    wire::fds,
+    wire::{Environment, fds},
 };
 
 /// What the app may write while no engine reads, in each of its streams.
@@ -84,15 +84,16 @@ pub(super) fn engine(listeners: &Listeners, pipes: &Pipes, control: OwnedFd) -> 
 /// Starts the app. The error carries the exit code that says why not.
 pub(super) fn app(
     settings: &Settings,
+    env: &Environment,
     pipes: &mut Pipes,
     mask: SigSet,
 ) -> Result<i32, (u8, io::Error)> {
-    let result = try_app(settings, pipes, mask);
+    let result = try_app(settings, env, pipes, mask);
     pipes.close_writes();
     result.map_err(|error| (failure_code(&error), error))
 }
 
-fn try_app(settings: &Settings, pipes: &Pipes, mask: SigSet) -> io::Result<i32> {
+fn try_app(settings: &Settings, env: &Environment, pipes: &Pipes, mask: SigSet) -> io::Result<i32> {
     let Workload::Command { program, args } = &settings.workload else {
         return Err(io::Error::other("a static site has no process"));
     };
@@ -103,6 +104,7 @@ fn try_app(settings: &Settings, pipes: &Pipes, mask: SigSet) -> io::Result<i32> 
     command.args(args).process_group(0);
     command.stdout(File::from(stdout.try_clone()?)).stderr(File::from(stderr.try_clone()?));
     command.envs(environment(settings, |name| std::env::var_os(name).is_some()));
+    command.envs(&env.0);
     let guard = getpid();
     let setup = ChildSetup {
         mask,
