@@ -6,11 +6,13 @@
 //! Invariant: whatever a test starts with [`Run`] is gone when the `Run` is dropped, wherever it
 //! went.
 
+mod cache;
 mod http;
 mod process;
 mod run;
 mod wait;
 
+pub use cache::{PYTHON_PACKAGES, python_path, tool_cache};
 pub use http::{Response, get, get_unix, request};
 pub use process::{Marker, children, is_alive, signal};
 pub use run::{Ended, Run};

@@ -1,10 +1,13 @@
 //! Table: the real programs that tests and benchmarks use, and where they come from.
 //!
 //! `cargo xtask tools` installs what is missing: Debian packages through apt when it may, crates
-//! into a cache outside the repository. Where it may not, it prints what to type. It deliberately
+//! into cargo's directory, and what has no package ([`Prepared`]) into a cache outside the
+//! repository. Where it may not, it prints what to type. It deliberately
 //! replaces nothing that is already there, of whatever version.
 //!
 //! Invariant: running it twice does nothing the second time.
+
+mod python;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -140,8 +143,69 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
+/// What no package brings as it is needed: a directory of the cache, made whole or not at all.
+struct Prepared {
+    /// Its name in messages.
+    name: &'static str,
+    /// Its directory in the cache; another content has another name.
+    directory: fn() -> String,
+    /// Fills an empty directory.
+    install: fn(&Path) -> Result<()>,
+    need: Need,
+    used_by: &'static str,
+}
+
+const PREPARED: &[Prepared] = &[Prepared {
+    name: "python packages",
+    directory: python::directory,
+    install: python::install,
+    need: Need::Test,
+    used_by: "tests: uvicorn, gunicorn, Flask and Celery under `run`",
+}];
+
 /// Installs what is missing, or with `check` only names it.
 pub(crate) fn command(need: Need, check: bool) -> Result<Verdict> {
+    let programs = programs(need, check)?;
+    if programs == Verdict::No {
+        return Ok(programs);
+    }
+    let mut verdict = Verdict::Yes;
+    for prepared in PREPARED.iter().filter(|prepared| prepared.need <= need) {
+        if prepared.path().exists() {
+            continue;
+        }
+        eprintln!("tools: {} are missing ({})", prepared.name, prepared.used_by);
+        if check {
+            eprintln!("    help: cargo xtask tools");
+            verdict = Verdict::No;
+        } else {
+            prepared.install()?;
+        }
+    }
+    Ok(verdict)
+}
+
+impl Prepared {
+    fn path(&self) -> PathBuf {
+        testkit::tool_cache().join((self.directory)())
+    }
+
+    /// Beside its place first, so that a broken installation is never found.
+    fn install(&self) -> Result<()> {
+        let path = self.path();
+        let parent = path.parent().context("the cache has a directory")?;
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("cannot make `{}`", parent.display()))?;
+        let half = tempfile::Builder::new().prefix("half-").tempdir_in(parent)?;
+        (self.install)(half.path())?;
+        std::fs::rename(half.keep(), &path)
+            .with_context(|| format!("cannot make `{}`", path.display()))?;
+        println!("tools: installed {} in {}", self.name, path.display());
+        Ok(())
+    }
+}
+
+fn programs(need: Need, check: bool) -> Result<Verdict> {
     let needed: Vec<_> = TOOLS.iter().filter(|tool| tool.need <= need).collect();
     let missing: Vec<_> = needed.iter().copied().filter(|tool| tool.found().is_none()).collect();
     if missing.is_empty() {

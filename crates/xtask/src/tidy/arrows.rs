@@ -17,7 +17,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("fleet", &["contract", "manifest", "proxy"]),
     ("plimsoll", &["contract", "fleet", "manifest", "proxy", "runtime"]),
     ("testkit", &[]),
-    ("xtask", &["contract", "manifest", "plimsoll"]),
+    ("xtask", &["contract", "manifest", "plimsoll", "testkit"]),
 ];
 
 /// The page with the table.

@@ -1,0 +1,32 @@
+//! Where the tools are kept that no package brings: outside the repository, shared by checkouts.
+//!
+//! `cargo xtask tools` fills it. It deliberately looks nothing up on the network.
+
+use std::path::PathBuf;
+
+/// Names the cache's directory, in place of the user's.
+const CACHE: &str = "PLIMSOLL_CACHE";
+
+/// The Python packages of the tests, in the cache. A changed list gets a new number.
+pub const PYTHON_PACKAGES: &str = "python-1";
+
+/// The directory of the cache: `PLIMSOLL_CACHE`, or `plimsoll` in the user's cache.
+#[must_use]
+pub fn tool_cache() -> PathBuf {
+    let named = std::env::var_os(CACHE).map(PathBuf::from);
+    let of_user = || Some(PathBuf::from(std::env::var_os("XDG_CACHE_HOME")?).join("plimsoll"));
+    let of_home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/plimsoll"));
+    let cache = named.or_else(of_user).or_else(of_home);
+    cache.unwrap_or_else(|| std::env::temp_dir().join("plimsoll-cache"))
+}
+
+/// The value of `PYTHONPATH` with which `python3` finds the packages of the tests.
+///
+/// # Panics
+/// When they are not installed; the message says how.
+#[must_use]
+pub fn python_path() -> PathBuf {
+    let path = tool_cache().join(PYTHON_PACKAGES);
+    assert!(path.is_dir(), "`{}` is missing: run `cargo xtask tools --for test`", path.display());
+    path
+}
