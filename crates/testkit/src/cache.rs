@@ -7,6 +7,9 @@ use std::path::PathBuf;
 /// Names the cache's directory, in place of the user's.
 const CACHE: &str = "PLIMSOLL_CACHE";
 
+/// The jars of Kafka's broker, in the cache: its version.
+pub const KAFKA_JARS: &str = "kafka-4.1.1";
+
 /// The Python packages of the tests, in the cache. A changed list gets a new number.
 pub const PYTHON_PACKAGES: &str = "python-1";
 

@@ -8,12 +8,14 @@
 
 mod cache;
 mod http;
+mod kafka;
 mod process;
 mod run;
 mod wait;
 
-pub use cache::{PYTHON_PACKAGES, python_path, tool_cache};
+pub use cache::{KAFKA_JARS, PYTHON_PACKAGES, python_path, tool_cache};
 pub use http::{Response, get, get_unix, request};
+pub use kafka::{Kafka, KafkaRecord};
 pub use process::{Marker, children, is_alive, signal};
 pub use run::{Ended, Run};
-pub use wait::{free_port, wait_for, wait_for_some};
+pub use wait::{free_port, lasting_port, wait_for, wait_for_some};

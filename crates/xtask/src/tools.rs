@@ -7,6 +7,7 @@
 //!
 //! Invariant: running it twice does nothing the second time.
 
+mod kafka;
 mod python;
 
 use std::path::{Path, PathBuf};
@@ -107,6 +108,20 @@ const TOOLS: &[Tool] = &[
         used_by: "tests: a Python server under `run`",
     },
     Tool {
+        program: "java",
+        also_in: &[],
+        source: Source::Debian("openjdk-17-jre-headless"),
+        need: Need::Test,
+        used_by: "tests: a real Kafka broker",
+    },
+    Tool {
+        program: "mvn",
+        also_in: &[],
+        source: Source::Debian("maven"),
+        need: Need::Test,
+        used_by: "tools: the jars of Kafka",
+    },
+    Tool {
         program: "curl",
         also_in: &[],
         source: Source::Debian("curl"),
@@ -155,13 +170,22 @@ struct Prepared {
     used_by: &'static str,
 }
 
-const PREPARED: &[Prepared] = &[Prepared {
-    name: "python packages",
-    directory: python::directory,
-    install: python::install,
-    need: Need::Test,
-    used_by: "tests: uvicorn, gunicorn, Flask and Celery under `run`",
-}];
+const PREPARED: &[Prepared] = &[
+    Prepared {
+        name: "jars of Kafka",
+        directory: kafka::directory,
+        install: kafka::install,
+        need: Need::Test,
+        used_by: "tests: a real broker to publish to",
+    },
+    Prepared {
+        name: "python packages",
+        directory: python::directory,
+        install: python::install,
+        need: Need::Test,
+        used_by: "tests: uvicorn, gunicorn, Flask and Celery under `run`",
+    },
+];
 
 /// Installs what is missing, or with `check` only names it.
 pub(crate) fn command(need: Need, check: bool) -> Result<Verdict> {
