@@ -10,6 +10,7 @@ mod cache;
 mod http;
 mod kafka;
 mod process;
+mod redis;
 mod run;
 mod wait;
 
@@ -17,5 +18,6 @@ pub use cache::{KAFKA_JARS, PYTHON_PACKAGES, python_path, tool_cache};
 pub use http::{Response, get, get_unix, request};
 pub use kafka::{Kafka, KafkaRecord};
 pub use process::{Marker, children, is_alive, signal};
+pub use redis::Redis;
 pub use run::{Ended, Run};
 pub use wait::{free_port, lasting_port, wait_for, wait_for_some};

@@ -153,6 +153,8 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         self.marker.kill_all();
+        // A program that writes its title over its environment has lost the mark.
+        let _ = self.child.kill();
         // Already reaped is as good.
         let _ = self.child.wait();
     }

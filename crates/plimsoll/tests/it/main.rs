@@ -6,6 +6,8 @@ mod discovery;
 mod run_contract;
 mod run_drain;
 mod run_exit;
+#[cfg(test)]
+mod run_frameworks;
 mod run_harness;
 mod run_stop;
 mod up;

@@ -53,11 +53,20 @@ pub(crate) struct Service {
 impl Service {
     /// Runs a command with an admin socket of its own.
     pub(crate) fn start<A: AsRef<OsStr>>(flags: &[&str], command: &[A]) -> Self {
+        Self::start_with(flags, command, |_| {})
+    }
+
+    /// The same, with more said about the command.
+    pub(crate) fn start_with<A: AsRef<OsStr>>(
+        flags: &[&str],
+        command: &[A],
+        more: impl FnOnce(&mut Command),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let sock = directory.path().join("admin.sock");
         let mut all = vec!["--sock", sock.to_str().unwrap()];
         all.extend(flags);
-        let run = run(&all, command);
+        let run = run_with(&all, command, more);
         Self { run, sock, _directory: directory }
     }
 
