@@ -23,7 +23,7 @@ test: ## Run every test: the workspace, the example, the whole from end to end
 
 bench: ## Measure, and write docs/benchmarks.md
 	$(CARGO) xtask tools --for bench
-	$(CARGO) xtask bench run
+	$(CARGO) xtask bench runtime
 
 fmt: ## Format every Rust file
 	$(CARGO) fmt --all

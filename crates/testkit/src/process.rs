@@ -22,13 +22,18 @@ pub struct Marker {
     value: String,
 }
 
-impl Marker {
-    pub(crate) fn new() -> Self {
+impl Default for Marker {
+    /// A mark that nothing carries yet.
+    fn default() -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self { value: format!("{}-{number}", std::process::id()) }
     }
+}
 
-    pub(crate) fn variable(&self) -> (&'static str, &str) {
+impl Marker {
+    /// The variable that carries the mark, and its value.
+    #[must_use]
+    pub fn variable(&self) -> (&'static str, &str) {
         (VARIABLE, &self.value)
     }
 
@@ -43,7 +48,7 @@ impl Marker {
     }
 
     /// Sends SIGKILL to all of them until none is left.
-    pub(crate) fn kill_all(&self) {
+    pub fn kill_all(&self) {
         // Each round can only find what the round before had forked.
         for _ in 0..100 {
             let left = self.processes();

@@ -62,7 +62,7 @@ impl Run {
         let directory = TempDir::new().expect("a temporary directory can be made");
         let file = |name| File::create_new(directory.path().join(name)).expect("it is new");
         let (stdout, stderr) = (file("stdout"), file("stderr"));
-        let marker = Marker::new();
+        let marker = Marker::default();
         let mut command = Command::new(program);
         let (variable, value) = marker.variable();
         command.args(args).env(variable, value).stdin(Stdio::null());

@@ -1,4 +1,5 @@
-//! `cargo xtask bench run`: what `plimsoll run` costs, in time and memory, next to other programs.
+//! `cargo xtask bench runtime`: what `plimsoll run` costs, in time and memory, next to other
+//! programs.
 //!
 //! Everything that is compared is measured in one run, in turns, so that whatever else the machine
 //! does falls on all alike; figures are medians over the rounds. It deliberately sets no limit
@@ -6,14 +7,20 @@
 //!
 //! Invariant: a figure that could not be measured is missing from the page, never estimated.
 
+mod answers;
+pub(crate) mod forward;
+mod inits;
 mod latency;
 mod load;
 mod machine;
 mod memory;
 mod report;
+mod section;
 mod servers;
+mod site;
 pub(crate) mod start;
 mod stats;
+mod stop;
 pub(crate) mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -29,7 +36,7 @@ const PAGE: &str = "docs/benchmarks.md";
 #[derive(clap::Subcommand)]
 pub(crate) enum Bench {
     /// Measure everything and write docs/benchmarks.md
-    Run(Run),
+    Runtime(Run),
 }
 
 /// How much is measured, and of what.
@@ -60,7 +67,7 @@ pub(crate) struct Run {
 
 /// Measures, and writes or prints the page.
 pub(crate) fn command(what: &Bench) -> Result<Verdict> {
-    let Bench::Run(run) = what;
+    let Bench::Runtime(run) = what;
     ensure!(run.rounds > 0 && run.seconds > 0, "`--rounds` and `--seconds` must be at least 1");
     let root = tree::root();
     if cfg!(debug_assertions) {
@@ -79,8 +86,9 @@ pub(crate) fn command(what: &Bench) -> Result<Verdict> {
     let latencies = latency::measure(&servers.targets, run.requests)?;
     eprintln!("bench: {} rounds of {} s of load on each server", run.rounds, run.seconds);
     let loads = load::measure(&servers, run.rounds, run.seconds)?;
-    let figures = report::Figures { starts, idle, latencies, loads };
     drop(servers);
+    let sections = sections(&program)?;
+    let figures = report::Figures { starts, idle, latencies, loads, sections };
     let page = report::page(run, &facts, &figures);
     print!("{}", report::verdicts(&figures));
     if run.print {
@@ -90,6 +98,24 @@ pub(crate) fn command(what: &Bench) -> Result<Verdict> {
         println!("bench: wrote {PAGE}");
     }
     Ok(Verdict::Yes)
+}
+
+/// Measures one part of the page.
+type Scenario = fn(&Path) -> Result<section::Section>;
+
+/// The scenarios that are not about requests, one after another.
+fn sections(program: &Path) -> Result<Vec<section::Section>> {
+    let scenarios: [(&str, Scenario); 4] = [
+        ("signals", forward::measure),
+        ("stops", stop::measure),
+        ("answers while things go wrong", answers::measure),
+        ("a static site", site::measure),
+    ];
+    let measure = |(name, measure): (&str, Scenario)| {
+        eprintln!("bench: {name}");
+        measure(program).with_context(|| format!("cannot measure {name}"))
+    };
+    scenarios.into_iter().map(measure).collect()
 }
 
 /// Runs this command in an optimized build of this program: it is the client and the application of

@@ -70,6 +70,9 @@ enum Chore {
     /// Write the time into a file, as the program whose start is measured
     #[command(hide = true)]
     BenchStamp { file: std::path::PathBuf },
+    /// Write the time of each SIGUSR1 into a named pipe, as the receiver of measured signals
+    #[command(hide = true)]
+    BenchReceive { pipe: std::path::PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Chore::Bench { what } => bench::command(&what),
         Chore::BenchUpstream { port } => bench::upstream::serve(port),
         Chore::BenchStamp { file } => bench::start::stamp(&file),
+        Chore::BenchReceive { pipe } => bench::forward::receive(&pipe),
     };
     match done {
         Ok(Verdict::Yes) => ExitCode::SUCCESS,

@@ -156,6 +156,20 @@ const TOOLS: &[Tool] = &[
         need: Need::Bench,
         used_by: "bench: the init to compare with",
     },
+    Tool {
+        program: "s6-svscan",
+        also_in: &[],
+        source: Source::Debian("s6"),
+        need: Need::Bench,
+        used_by: "bench: the supervisor to compare with",
+    },
+    Tool {
+        program: "supervisord",
+        also_in: &[],
+        source: Source::Debian("supervisor"),
+        need: Need::Bench,
+        used_by: "bench: the supervisor to compare with",
+    },
 ];
 
 /// What no package brings as it is needed: a directory of the cache, made whole or not at all.

@@ -1,8 +1,6 @@
 //! Servers and workers of the frameworks that our users have, unmodified: each is healthy, is
 //! measured, and finishes what it had begun when it is asked to stop.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::{ffi::OsStr, path::PathBuf, process::Command, thread, time::Duration};
 
 use serde_json::Value;

@@ -4,7 +4,7 @@
 //! servers take turns in blocks, so that the machine's other work falls on all alike.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -35,7 +35,10 @@ pub(super) struct Latency {
 
 /// Sends so many requests to each server.
 pub(super) fn measure(targets: &[Target], n_requests: usize) -> Result<Vec<Latency>> {
-    let mut clients = targets.iter().map(Client::connect).collect::<Result<Vec<_>>>()?;
+    let mut clients = targets
+        .iter()
+        .map(|target| Client::connect(target.name, target.address, "/"))
+        .collect::<Result<Vec<_>>>()?;
     for client in &mut clients {
         (0..WARM_UP).try_for_each(|_| client.request().map(drop))?;
     }
@@ -60,7 +63,7 @@ pub(super) fn measure(targets: &[Target], n_requests: usize) -> Result<Vec<Laten
 }
 
 /// One connection that is kept.
-struct Client {
+pub(super) struct Client {
     name: &'static str,
     request: Vec<u8>,
     stream: BufReader<TcpStream>,
@@ -68,36 +71,46 @@ struct Client {
 }
 
 impl Client {
-    fn connect(target: &Target) -> Result<Self> {
-        let stream = TcpStream::connect(target.address)
-            .with_context(|| format!("cannot connect to {}", target.name))?;
+    /// A connection on which `path` will be asked for.
+    pub(super) fn connect(name: &'static str, address: SocketAddr, path: &str) -> Result<Self> {
+        let stream =
+            TcpStream::connect(address).with_context(|| format!("cannot connect to {name}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-        let request = format!("GET / HTTP/1.1\r\nhost: {}\r\n\r\n", target.address).into_bytes();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").into_bytes();
         let stream = BufReader::new(stream);
-        Ok(Self { name: target.name, request, stream, body: vec![0; BODY_BYTES_MAX] })
+        Ok(Self { name, request, stream, body: vec![0; BODY_BYTES_MAX] })
     }
 
-    /// Time from the first byte sent until the last byte received.
-    fn request(&mut self) -> Result<Duration> {
+    /// Time from the first byte sent until the last byte of a 200 received.
+    pub(super) fn request(&mut self) -> Result<Duration> {
         let began = Instant::now();
-        self.stream.get_mut().write_all(&self.request)?;
-        let length = self.head().with_context(|| format!("no answer from {}", self.name))?;
-        ensure!(length <= BODY_BYTES_MAX, "the answer of {} has {length} bytes", self.name);
-        self.stream.read_exact(&mut self.body[..length])?;
+        let status = self.status()?;
+        ensure!(status == 200, "{} says {status}", self.name);
         Ok(began.elapsed())
     }
 
-    /// Reads the head of an answer; the length of its body.
-    fn head(&mut self) -> Result<usize> {
+    /// The status of one answer.
+    pub(super) fn status(&mut self) -> Result<u16> {
+        self.stream.get_mut().write_all(&self.request)?;
+        let (status, length) =
+            self.head().with_context(|| format!("no answer from {}", self.name))?;
+        ensure!(length <= BODY_BYTES_MAX, "the answer of {} has {length} bytes", self.name);
+        self.stream.read_exact(&mut self.body[..length])?;
+        Ok(status)
+    }
+
+    /// Reads the head of an answer; its status and the length of its body.
+    fn head(&mut self) -> Result<(u16, usize)> {
         let mut length = None;
+        let mut status = None;
         let mut line = String::new();
         for index in 0.. {
             line.clear();
             (&mut self.stream).take(LINE_BYTES_MAX).read_line(&mut line)?;
             let text = line.trim_end();
             if index == 0 {
-                ensure!(text.starts_with("HTTP/1.1 200"), "it says `{text}`");
+                status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
             } else if text.is_empty() {
                 break;
             } else if let Some((name, value)) = text.split_once(':')
@@ -106,6 +119,6 @@ impl Client {
                 length = Some(value.trim().parse().context("a length that is no number")?);
             }
         }
-        length.context("the answer has no length")
+        Ok((status.context("no status")?, length.context("the answer has no length")?))
     }
 }

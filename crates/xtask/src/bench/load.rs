@@ -37,8 +37,8 @@ pub(super) struct Load {
 
 /// One round on one server.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Round {
-    requests_per_second: f64,
+pub(super) struct Round {
+    pub requests_per_second: f64,
     n_requests: usize,
     p50_us: f64,
     p99_us: f64,
@@ -79,12 +79,17 @@ fn summary(target: &Target, rounds: &[Round]) -> Load {
 }
 
 fn round(target: &Target, seconds: u32) -> Result<Round> {
+    round_at(&format!("http://{}/", target.address), seconds, &target.pids)
+}
+
+/// Loads one address, and counts the processor time of `pids`.
+pub(super) fn round_at(url: &str, seconds: u32, pids: &[u32]) -> Result<Round> {
     let wrk = tools::find("wrk", &[]).context("`wrk` is not installed\nhelp: cargo xtask tools")?;
-    let cpu = || target.pids.iter().copied().map(memory::cpu_seconds).sum::<f64>();
+    let cpu = || pids.iter().copied().map(memory::cpu_seconds).sum::<f64>();
     let before = cpu();
     let output = Command::new(wrk)
         .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s"), "--latency"])
-        .arg(format!("http://{}/", target.address))
+        .arg(url)
         .stdin(Stdio::null())
         .output()
         .context("cannot start wrk")?;

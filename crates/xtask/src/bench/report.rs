@@ -5,11 +5,13 @@
 use std::fmt::Write as _;
 
 use super::Run;
+use super::inits::OURS;
 use super::latency::Latency;
 use super::load::{CONNECTIONS, Load, Loads};
 use super::machine::Facts;
+use super::section::Section;
 use super::servers::{DIRECT, Footprint, INGRESS, INGRESS_LOG, NGINX, NGINX_BARE, NGINX_LOG};
-use super::start::{DIRECTLY, OURS, Start};
+use super::start::{DIRECTLY, Start};
 
 /// Everything that was measured.
 pub(super) struct Figures {
@@ -17,6 +19,7 @@ pub(super) struct Figures {
     pub idle: Footprint,
     pub latencies: Vec<Latency>,
     pub loads: Loads,
+    pub sections: Vec<Section>,
 }
 
 /// Targets: resident memory, added start, added median, throughput of nginx.
@@ -26,16 +29,17 @@ const P50_ADDED_US_MAX: f64 = 100.0;
 const THROUGHPUT_RATIO_MIN: f64 = 1.0;
 
 /// One target: what, the wanted, the measured, whether it was met.
-struct Target {
-    what: &'static str,
-    wanted: String,
-    measured: String,
-    is_met: bool,
+pub(super) struct Target {
+    pub what: &'static str,
+    pub wanted: String,
+    pub measured: String,
+    pub is_met: bool,
 }
 
 /// The targets in lines for a terminal.
 pub(super) fn verdicts(figures: &Figures) -> String {
-    let lines = targets(figures).into_iter().map(|target| {
+    let own = targets(figures);
+    let lines = own.iter().chain(of_sections(figures)).map(|target| {
         format!(
             "{:<5} {:<44} wanted {:<16} measured {}\n",
             verdict(target.is_met),
@@ -50,13 +54,15 @@ pub(super) fn verdicts(figures: &Figures) -> String {
 /// The whole page.
 pub(super) fn page(run: &Run, facts: &Facts, figures: &Figures) -> String {
     let mut page = "# Benchmarks\n\n\
-        <!-- Written by `cargo xtask bench run`. Do not edit: the next run overwrites it. -->\n\n\
+        <!-- Written by `cargo xtask bench runtime`. Do not edit: the next run overwrites it. -->\n\n\
         Figures of one run on one machine, everything that is compared measured in turns.\n\
         They are read by people and fail no build.\n\n## Targets\n\n\
         | target | wanted | measured | |\n| --- | --- | --- | --- |\n"
         .to_owned();
-    for Target { what, wanted, measured, is_met } in targets(figures) {
-        let _ = writeln!(page, "| {what} | {wanted} | {measured} | {} |", verdict(is_met));
+    for Target { what, wanted, measured, is_met } in
+        targets(figures).iter().chain(of_sections(figures))
+    {
+        let _ = writeln!(page, "| {what} | {wanted} | {measured} | {} |", verdict(*is_met));
     }
     page.push_str("\n## Machine\n\n");
     for (name, value) in &facts.0 {
@@ -66,7 +72,12 @@ pub(super) fn page(run: &Run, facts: &Facts, figures: &Figures) -> String {
     memory(&mut page, figures);
     latencies(&mut page, run, &figures.latencies);
     loads(&mut page, run, &figures.loads.rows);
+    page.extend(figures.sections.iter().map(Section::markdown));
     page
+}
+
+fn of_sections(figures: &Figures) -> impl Iterator<Item = &Target> {
+    figures.sections.iter().flat_map(|section| &section.targets)
 }
 
 fn targets(figures: &Figures) -> Vec<Target> {
@@ -281,6 +292,7 @@ mod tests {
             idle: footprint,
             latencies: vec![latency(DIRECT, 50.0), latency(INGRESS, ours_us)],
             loads: Loads { rows: vec![load(INGRESS, ours_rate), load(NGINX, 1000.0)], footprint },
+            sections: Vec::new(),
         }
     }
 

@@ -205,7 +205,7 @@ fn nginx_configuration(directory: &Path, proxied: &[(SocketAddr, SocketAddr, Dut
 }
 
 /// Addresses on loopback that nobody listens on now.
-fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
+pub(super) fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
     let mut listeners = Vec::with_capacity(N);
     let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
     for address in &mut addresses {
@@ -216,7 +216,7 @@ fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
     Ok(addresses)
 }
 
-fn await_listener(address: SocketAddr) -> Result<()> {
+pub(super) fn await_listener(address: SocketAddr) -> Result<()> {
     let began = Instant::now();
     while let Err(error) = TcpStream::connect(address) {
         if began.elapsed() > START_LIMIT {
@@ -228,20 +228,20 @@ fn await_listener(address: SocketAddr) -> Result<()> {
 }
 
 /// A process that is stopped when this is dropped.
-struct Running(Child);
+pub(super) struct Running(Child);
 
 impl Running {
-    fn start(command: &mut Command) -> Result<Self> {
+    pub(super) fn start(command: &mut Command) -> Result<Self> {
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         Ok(Self(child))
     }
 
-    fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.0.id()
     }
 
     /// This process and all below it.
-    fn tree(&self) -> Vec<u32> {
+    pub(super) fn tree(&self) -> Vec<u32> {
         let mut pids = vec![self.pid()];
         let mut index = 0;
         while let Some(pid) = pids.get(index) {
@@ -251,9 +251,20 @@ impl Running {
         pids
     }
 
-    fn stop(&mut self) -> io::Result<()> {
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         let pid = i32::try_from(self.pid()).map(Pid::from_raw).map_err(io::Error::other)?;
-        kill(pid, Signal::SIGTERM)?;
+        Ok(kill(pid, signal)?)
+    }
+
+    pub(super) fn has_ended(&mut self) -> io::Result<bool> {
+        Ok(self.0.try_wait()?.is_some())
+    }
+
+    fn stop(&mut self) -> io::Result<()> {
+        if self.has_ended()? {
+            return Ok(());
+        }
+        self.signal(Signal::SIGTERM)?;
         let began = Instant::now();
         while self.0.try_wait()?.is_none() {
             if began.elapsed() > STOP_LIMIT {

@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::inits::OURS;
 use super::stats::{median, percentile};
 use crate::{Verdict, tools};
 
@@ -27,9 +28,6 @@ pub(super) struct Start {
 
 /// The name without an init.
 pub(super) const DIRECTLY: &str = "directly";
-
-/// The name with ours.
-pub(super) const OURS: &str = "plimsoll-run";
 
 /// A way to start a program.
 struct Init {
@@ -108,7 +106,7 @@ pub(crate) fn stamp(file: &Path) -> Result<Verdict> {
     Ok(Verdict::Yes)
 }
 
-fn now_ns() -> Result<u64> {
+pub(super) fn now_ns() -> Result<u64> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     u64::try_from(since.as_nanos()).context("the clock is after 2500")
 }
