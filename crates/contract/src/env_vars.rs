@@ -108,7 +108,33 @@ pub const READY_HTTP: Var = Var {
     flag: "--ready-http",
     default: "(its port accepts connections)",
     form: "/path",
-    meaning: "path of the application that answers 2xx once it has started",
+    meaning: "path of the application that answers 2xx once it has started, and as long as it may \
+              get requests",
+};
+/// The application's own word that it lives.
+pub const LIVE_HTTP: Var = Var {
+    name: "PLIMSOLL_LIVE_HTTP",
+    flag: "--live-http",
+    default: "(its process exists)",
+    form: "/path",
+    meaning: "path of the application that answers 2xx as long as only a restart would not help",
+};
+/// What counts as having started.
+pub const STARTED: Var = Var {
+    name: "PLIMSOLL_STARTED",
+    flag: "--started",
+    default: "port",
+    form: "port or notify",
+    meaning: "what counts as having started: the application's port (or `--ready-http`) answers, or \
+              it has sent `READY=1` to `NOTIFY_SOCKET`",
+};
+/// Who sees details.
+pub const DETAILS: Var = Var {
+    name: "PLIMSOLL_DETAILS",
+    flag: "--details",
+    default: "local",
+    form: "local or always",
+    meaning: "who sees every check on `/health`: who asks from this host, or everyone",
 };
 /// The application's own metrics.
 pub const APP_METRICS: Var = Var {
@@ -164,9 +190,9 @@ pub const PROBES: Var = Var {
     flag: "--probes",
     default: "{}",
     form: "JSON",
-    meaning: "dependencies to probe: an object from name to `{\"tcp\": \"host:port\"}`, `{\"http\": url}`, \
-              `{\"exec\": [..]}` or `{\"heartbeat\": {..}}`, with `severity`, `gate`, `interval_ms`, \
-              `timeout_ms`, `fall` and `rise`",
+    meaning: "dependencies to probe: an object from name to one of `tcp`, `http`, `exec`, `postgres`, \
+              `redis`, `kafka` and `heartbeat` with its own keys, and `severity`, `gate`, \
+              `interval_ms`, `timeout_ms`, `fall` and `rise`; texts may hold `${secret:...}`",
 };
 /// How long the start may take.
 pub const START_TIMEOUT: Var = Var {
@@ -246,6 +272,8 @@ pub const ALL: &[&Var] = &[
     &APP_PORT,
     &APP_HEALTH,
     &READY_HTTP,
+    &LIVE_HTTP,
+    &STARTED,
     &STATIC,
     &SPA,
     &CSP,
@@ -253,6 +281,7 @@ pub const ALL: &[&Var] = &[
     &ROUTES,
     &ACCESS_LOG,
     &PROBES,
+    &DETAILS,
     &START_TIMEOUT,
     &DRAIN,
     &STOP_GRACE,
@@ -303,6 +332,24 @@ pub const CHILD_INSTANCE: ChildVar = ChildVar {
     when: "always",
     meaning: "name of this one process among the service's replicas",
 };
+/// Where to say that it is ready.
+pub const CHILD_NOTIFY_SOCKET: ChildVar = ChildVar {
+    name: "NOTIFY_SOCKET",
+    when: "always",
+    meaning: "datagram socket that takes `READY=1`, `WATCHDOG=1`, `STATUS=...` as systemd's does",
+};
+/// How often to say that it lives.
+pub const CHILD_WATCHDOG_USEC: ChildVar = ChildVar {
+    name: "WATCHDOG_USEC",
+    when: "with a `heartbeat` probe via `notify`",
+    meaning: "microseconds within which each `WATCHDOG=1` must follow the one before",
+};
+/// What to touch.
+pub const CHILD_HEARTBEAT_FILE: ChildVar = ChildVar {
+    name: "PLIMSOLL_HEARTBEAT_FILE",
+    when: "with a `heartbeat` probe of a file",
+    meaning: "file that a worker must touch to show that it lives",
+};
 /// The service's name, for telemetry libraries.
 pub const CHILD_OTEL_SERVICE_NAME: ChildVar = ChildVar {
     name: "OTEL_SERVICE_NAME",
@@ -322,6 +369,9 @@ pub const CHILD: &[&ChildVar] = &[
     &CHILD_HOST,
     &CHILD_SOCK,
     &CHILD_INSTANCE,
+    &CHILD_NOTIFY_SOCKET,
+    &CHILD_WATCHDOG_USEC,
+    &CHILD_HEARTBEAT_FILE,
     &CHILD_OTEL_SERVICE_NAME,
     &CHILD_OTEL_RESOURCE_ATTRIBUTES,
 ];

@@ -155,8 +155,10 @@ const DEPENDENCY: Label = Label {
     name: "dependency",
     values: Values::Declared { max: DEPENDENCIES_MAX, source: "name of the probe" },
 };
-const PROBE_KIND: Label =
-    Label { name: "kind", values: Values::Closed(&["tcp", "http", "exec", "heartbeat"]) };
+const PROBE_KIND: Label = Label {
+    name: "kind",
+    values: Values::Closed(&["tcp", "http", "exec", "postgres", "redis", "kafka", "heartbeat"]),
+};
 const SEVERITY: Label = Label { name: "severity", values: Values::Closed(&["hard", "soft"]) };
 const STREAM: Label =
     Label { name: "stream", values: Values::Closed(&["stdout", "stderr", "plimsoll"]) };

@@ -12,12 +12,16 @@ pub mod client;
 mod serve;
 
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 pub use answer::respond;
 pub use serve::{Listener, Server, serve};
 
 use crate::board::Board;
+use crate::error::Error;
 use crate::metrics::{AppMetrics, Metrics};
 
 /// How much `/health` tells.
@@ -31,13 +35,30 @@ pub enum Detail {
 }
 
 /// Who sees every check on `/health`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DetailPolicy {
     /// Who asks over the socket or from this host.
     #[default]
     Local,
     /// Everyone.
     Always,
+}
+
+impl FromStr for DetailPolicy {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "local" => Ok(DetailPolicy::Local),
+            "always" => Ok(DetailPolicy::Always),
+            _ => Err(Error::Word {
+                what: "choice of who sees details",
+                text: text.to_owned(),
+                accepted: "`local`, `always`",
+            }),
+        }
+    }
 }
 
 impl DetailPolicy {
@@ -158,6 +179,7 @@ mod tests {
                 interval: Duration::from_secs(60),
                 status,
                 observed: None,
+                depth: None,
                 checked: now,
                 last_success: None,
                 consecutive_failures: 4,

@@ -143,10 +143,30 @@ pub struct Observed {
     pub unit: &'static str,
 }
 
+/// How much waits at a dependency: messages behind, items in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// `lag` or `length`.
+    pub what: &'static str,
+    /// How much.
+    pub value: u64,
+    /// More than this is a warning.
+    pub warn: Option<u64>,
+}
+
+impl Depth {
+    /// What to say when it is more than it should be.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let warn = self.warn.filter(|warn| self.value > *warn)?;
+        Some(format!("{} is {}, more than {warn}", self.what, self.value))
+    }
+}
+
 /// The cached state of one probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// `tcp`, `http`, `exec` or `heartbeat`.
+    /// The kind of the probe in one word, such as `tcp` or `postgres`.
     pub kind: &'static str,
     /// What its failure means for the service.
     pub severity: Severity,
@@ -158,6 +178,8 @@ pub struct Verdict {
     pub status: Status,
     /// The duration of the last probe, or the age of the heartbeat.
     pub observed: Option<Observed>,
+    /// How much waits there, if that was measured.
+    pub depth: Option<Depth>,
     /// When the last result came in; before the first, when probing began.
     pub checked: Moment,
     /// When it last succeeded.
@@ -205,6 +227,10 @@ pub struct Snapshot {
     pub engine_restarts: u32,
     /// When a worker last said over the socket that it is alive.
     pub heartbeat: Option<Moment>,
+    /// What the app said over its notify socket.
+    pub notified: Notified,
+    /// Somebody told us over the socket that the app must not get requests.
+    pub is_held: bool,
     /// Probes by name.
     pub verdicts: BTreeMap<String, Verdict>,
 }
@@ -214,9 +240,27 @@ impl Snapshot {
     #[must_use]
     pub fn last_heartbeat(&self) -> Option<Timestamp> {
         let beats = self.verdicts.values().filter(|verdict| verdict.kind == "heartbeat");
-        let posted = self.heartbeat.map(|beat| beat.wall);
-        beats.filter_map(|verdict| verdict.last_success).chain(posted).max()
+        let said = [self.heartbeat, self.notified.watchdog].into_iter().flatten();
+        let said = said.map(|beat| beat.wall);
+        beats.filter_map(|verdict| verdict.last_success).chain(said).max()
     }
+}
+
+/// What the app said over its notify socket, as `sd_notify(3)` has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notified {
+    /// `READY=1`: it has started, or has reloaded.
+    pub is_ready: bool,
+    /// `RELOADING=1`, until the next `READY=1`.
+    pub is_reloading: bool,
+    /// `STOPPING=1`: it ends by itself.
+    pub is_stopping: bool,
+    /// `STATUS=`: a line for people.
+    pub status: Option<String>,
+    /// `WATCHDOG=1`: when it last said that it lives.
+    pub watchdog: Option<Moment>,
+    /// `EXTEND_TIMEOUT_USEC=`: until then it need not.
+    pub extended_until: Option<Instant>,
 }
 
 /// A change of the answer of `/ready`.
@@ -249,6 +293,8 @@ impl Board {
             last_ready: None,
             engine_restarts: 0,
             heartbeat: None,
+            notified: Notified::default(),
+            is_held: false,
             verdicts: BTreeMap::new(),
         };
         Arc::new(Self { state: watch::Sender::new(Arc::new(snapshot)) })
@@ -325,6 +371,11 @@ impl Board {
         self.update(now, |snapshot| snapshot.draining = true)
     }
 
+    /// Someone says whether the app may get requests.
+    pub fn hold(&self, is_held: bool, now: Moment) -> Option<ReadyChange> {
+        self.update(now, |snapshot| snapshot.is_held = is_held)
+    }
+
     /// A worker said that it is alive.
     pub fn heartbeat(&self, now: Moment) {
         self.update(now, |snapshot| snapshot.heartbeat = Some(now));
@@ -348,6 +399,10 @@ pub enum Reason {
     AppExited,
     /// A drain was asked for.
     Draining,
+    /// The app said that it stops.
+    AppStopping,
+    /// `POST /v1/unready` was asked for.
+    Held,
     /// A probe does not pass.
     Dependency(String),
     /// A heartbeat is missing.
@@ -360,6 +415,8 @@ impl std::fmt::Display for Reason {
             Reason::Phase(phase) => f.write_str(phase.word()),
             Reason::AppExited => f.write_str("app_exited"),
             Reason::Draining => f.write_str("draining"),
+            Reason::AppStopping => f.write_str("app_stopping"),
+            Reason::Held => f.write_str("held"),
             Reason::Dependency(name) => write!(f, "dependency:{name}"),
             Reason::HeartbeatStale(name) => write!(f, "heartbeat_stale:{name}"),
         }
@@ -411,6 +468,12 @@ pub fn ready(snapshot: &Snapshot, now: Moment) -> Vec<Reason> {
     if snapshot.draining {
         reasons.push(Reason::Draining);
     }
+    if snapshot.notified.is_stopping {
+        reasons.push(Reason::AppStopping);
+    }
+    if snapshot.is_held {
+        reasons.push(Reason::Held);
+    }
     let failing = snapshot.verdicts.iter().filter(|(_, verdict)| {
         let is_asked = verdict.gates.ready && verdict.severity == Severity::Hard;
         is_asked && verdict.status_at(now) == Status::Fail
@@ -445,6 +508,7 @@ mod tests {
             interval: INTERVAL,
             status,
             observed: None,
+            depth: None,
             checked,
             last_success: None,
             consecutive_failures: 0,

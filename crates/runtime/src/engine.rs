@@ -31,7 +31,7 @@ use self::{
     driver::{Driver, End},
 };
 use crate::{
-    admin::{self, Admin, DetailPolicy},
+    admin::{self, Admin},
     board::{self, Board, Moment},
     error::Error,
     ingress::{self, Behind, Ingress},
@@ -93,12 +93,13 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     };
     // The guard has checked them, so what is refused here was never sent by it.
     let probes = probe::parse_values(&settings.probes).unwrap_or_default();
-    let _probes = probe::spawn(probes, &parts.board, &parts.metrics, &parts.sink);
+    let log_beats = probe::LogBeats::new(&probes);
+    let _probes = probe::spawn(probes, &parts.board, &parts.metrics, &parts.sink, &log_beats);
     let admin = Arc::new(Admin {
         board: parts.board.clone(),
         metrics: parts.metrics.clone(),
         app_metrics: settings.app.metrics_url().and_then(|url| AppMetrics::new(&url).ok()),
-        details: DetailPolicy::Local,
+        details: settings.details,
     });
     let _admin = serve_admin(inheritance.admin_tcp, inheritance.admin_sock, &admin)
         .map_err(setup("serve its admin endpoints"))?;

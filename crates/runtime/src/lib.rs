@@ -20,6 +20,7 @@ pub mod board;
 pub mod ingress;
 pub mod logs;
 pub mod metrics;
+pub mod notify;
 pub mod probe;
 
 pub mod admin;

@@ -276,6 +276,7 @@ mod tests {
             interval: Duration::from_secs(5),
             status: Status::Pass,
             observed: None,
+            depth: None,
             checked: now(),
             last_success: Some(now().wall),
             consecutive_failures: 0,

@@ -12,9 +12,14 @@ mod detached;
 mod exec;
 mod heartbeat;
 mod http;
+mod kafka;
+mod log_beats;
 mod mask;
+mod postgres;
+mod redis;
 mod settings;
 mod tcp;
+mod tls;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -25,9 +30,13 @@ use contract::bodies::Status;
 use contract::log_events;
 use tokio::task::JoinSet;
 
-pub use settings::{Heartbeat, Kind, ProbeError, ProbeSettings, parse, parse_values};
+pub use log_beats::{LineHook, LogBeats};
+pub use settings::{
+    Confidential, Heartbeat, Http, HttpUrl, Kafka, Kind, Lag, Postgres, ProbeError, ProbeSettings,
+    Redis, SchemaVersion, Statuses, Via, fill, parse, parse_values,
+};
 
-use crate::board::{self, Board, Moment, Observed, Verdict};
+use crate::board::{self, Board, Depth, Moment, Observed, Verdict};
 use crate::logs::{Level, Sink, Value};
 use crate::metrics::Metrics;
 use verdict::Machine;
@@ -52,14 +61,14 @@ pub fn spawn(
     board: &Arc<Board>,
     metrics: &Arc<Metrics>,
     sink: &Sink,
+    log_beats: &LogBeats,
 ) -> Probes {
+    announce(&probes, board);
     let mut tasks = JoinSet::new();
     for (name, settings) in probes {
-        let now = Moment::now();
-        board.record(&name, unknown(&settings, now), now);
         let watch = Watch {
             machine: Machine::new(settings.fall, settings.rise),
-            check: Check::new(settings.kind.clone()),
+            check: Check::new(&name, &settings, log_beats),
             name,
             settings,
             board: board.clone(),
@@ -71,6 +80,15 @@ pub fn spawn(
     Probes { _tasks: tasks }
 }
 
+/// Puts a failing verdict of each probe on the board, so that gates are closed before the first
+/// result, and before there are secrets to ask with.
+pub fn announce(probes: &BTreeMap<String, ProbeSettings>, board: &Board) {
+    for (name, settings) in probes {
+        let now = Moment::now();
+        board.record(name, unknown(settings, now), now);
+    }
+}
+
 /// The verdict before the first result.
 fn unknown(settings: &ProbeSettings, now: Moment) -> Verdict {
     Verdict {
@@ -80,6 +98,7 @@ fn unknown(settings: &ProbeSettings, now: Moment) -> Verdict {
         interval: settings.interval,
         status: Status::Fail,
         observed: None,
+        depth: None,
         checked: now,
         last_success: None,
         consecutive_failures: 0,
@@ -94,13 +113,15 @@ struct Found {
     result: Result<(), String>,
     /// What was measured, if not the probe's own duration.
     observed: Option<Observed>,
+    /// How much waits there, if that was asked for.
+    depth: Option<Depth>,
     /// When the dependency gave its last sign of life, if that is not now.
     last_success: Option<jiff::Timestamp>,
 }
 
 impl From<Result<(), String>> for Found {
     fn from(result: Result<(), String>) -> Self {
-        Self { result, observed: None, last_success: None }
+        Self { result, observed: None, depth: None, last_success: None }
     }
 }
 
@@ -110,16 +131,23 @@ enum Check {
     Tcp(tcp::Tcp),
     Http(http::Http),
     Exec(Vec<String>),
+    Postgres(Box<postgres::Postgres>),
+    Redis(Box<redis::Redis>),
+    Kafka(Box<kafka::Kafka>),
     Heartbeat(heartbeat::Beat),
 }
 
 impl Check {
-    fn new(kind: Kind) -> Self {
-        match kind {
+    fn new(name: &str, settings: &ProbeSettings, log_beats: &LogBeats) -> Self {
+        let timeout = settings.timeout;
+        match settings.kind.clone() {
             Kind::Tcp(target) => Check::Tcp(tcp::Tcp::new(target)),
-            Kind::Http(url) => Check::Http(http::Http::new(url)),
+            Kind::Http(http) => Check::Http(http::Http::new(http)),
             Kind::Exec(command) => Check::Exec(command),
-            Kind::Heartbeat(heartbeat) => Check::Heartbeat(heartbeat::Beat::new(heartbeat)),
+            Kind::Postgres(it) => Check::Postgres(Box::new(postgres::Postgres::new(&it, timeout))),
+            Kind::Redis(it) => Check::Redis(Box::new(redis::Redis::new(&it))),
+            Kind::Kafka(it) => Check::Kafka(Box::new(kafka::Kafka::new(it, timeout))),
+            Kind::Heartbeat(it) => Check::Heartbeat(heartbeat::Beat::new(it, log_beats.of(name))),
         }
     }
 
@@ -128,6 +156,9 @@ impl Check {
             Check::Tcp(tcp) => tcp.check().await.into(),
             Check::Http(http) => http.check().await.into(),
             Check::Exec(command) => exec::check(command).await.into(),
+            Check::Postgres(postgres) => postgres.check().await.into(),
+            Check::Redis(redis) => redis.check().await,
+            Check::Kafka(kafka) => kafka.check().await,
             Check::Heartbeat(beat) => beat.check(board).await,
         }
     }
@@ -138,6 +169,9 @@ impl Check {
             Check::Tcp(tcp) => tcp.waited_for(),
             Check::Http(http) => http.waited_for(),
             Check::Exec(command) => format!("`{}`", command[0]),
+            Check::Postgres(postgres) => postgres.waited_for(),
+            Check::Redis(redis) => redis.waited_for(),
+            Check::Kafka(kafka) => kafka.waited_for(),
             Check::Heartbeat(beat) => beat.waited_for(),
         }
     }
@@ -183,13 +217,18 @@ impl Watch {
 
     fn judge(&mut self, found: Found, took: Duration, last: &Verdict, now: Moment) -> Verdict {
         let passed = found.result.is_ok();
-        let status = self.machine.on(passed);
+        let warning = found.depth.as_ref().filter(|_| passed).and_then(Depth::warning);
+        let mut status = self.machine.on(passed);
+        if warning.is_some() {
+            status = status.max(Status::Warn);
+        }
         let own_duration = Observed { value: took.as_secs_f64() * 1000.0, unit: "ms" };
         let seen = if passed { found.last_success.or(Some(now.wall)) } else { found.last_success };
         let is_heartbeat = matches!(self.check, Check::Heartbeat(_));
         Verdict {
             status,
             observed: found.observed.or(Some(own_duration)),
+            depth: found.depth.or(last.depth),
             checked: now,
             last_success: if is_heartbeat {
                 found.last_success
@@ -197,7 +236,7 @@ impl Watch {
                 seen.or(last.last_success)
             },
             consecutive_failures: if passed { 0 } else { last.consecutive_failures + 1 },
-            output: found.result.err().map(|output| shortened(&mask::mask(&output))),
+            output: found.result.err().or(warning).map(|output| shortened(&mask::mask(&output))),
             ..unknown(&self.settings, now)
         }
     }
@@ -285,7 +324,9 @@ mod tests {
         .expect("a pipeline");
         let board = Board::new(Identity::default(), Moment::now());
         let metrics = Metrics::new(&Identity::default(), &[]);
-        let probes = spawn(parse(probes).expect("valid"), &board, &metrics, &sink);
+        let probes = parse(probes).expect("valid");
+        let log_beats = LogBeats::new(&probes);
+        let probes = spawn(probes, &board, &metrics, &sink, &log_beats);
         Rig { board, _probes: probes, _logs: pipeline }
     }
 
@@ -347,6 +388,8 @@ mod tests {
         let address = listener.local_addr().expect("bound");
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a connection");
+            // What comes before the request would be no answer to it.
+            let _ = stream.read(&mut [0; 1024]);
             stream.set_read_timeout(Some(Duration::from_millis(5))).expect("set");
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: ");
             // A byte now and then, until the probe gives up.
@@ -357,7 +400,8 @@ mod tests {
         let rig =
             rig(&format!("{{\"p\": {{\"http\": \"http://{address}/\", \"timeout_ms\": 60}}}}"));
         let verdict = rig.verdict(|verdict| verdict.consecutive_failures > 0).await;
-        assert!(verdict.output.expect("said").ends_with("no answer within 60 ms"));
+        let said = verdict.output.expect("said");
+        assert!(said.ends_with("no answer within 60 ms"), "{said}");
         drop(rig);
         server.join().expect("the connection was closed");
     }

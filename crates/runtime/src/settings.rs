@@ -20,7 +20,7 @@ use contract::exit_codes;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, metrics::AppMetrics, probe};
+use crate::{admin::DetailPolicy, error::Error, metrics::AppMetrics, notify::StartedBy, probe};
 
 /// Where the admin endpoints listen when nothing else is said.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9460);
@@ -44,6 +44,8 @@ pub struct Settings {
     pub app: AppSettings,
     /// Dependencies to probe, by name, as given in `PLIMSOLL_PROBES`.
     pub probes: BTreeMap<String, serde_json::Value>,
+    /// Who sees every check on `/health`.
+    pub details: DetailPolicy,
     /// How long the dependencies that gate the start are waited for.
     pub start_timeout: Duration,
     /// How the process is stopped.
@@ -117,8 +119,13 @@ pub struct AppSettings {
     pub host: IpAddr,
     /// Port that the application listens on; with an ingress `None` means a free one.
     pub port: Option<u16>,
-    /// Path that answers 2xx once the application has started; else its port is connected to.
+    /// Path that answers 2xx once the application has started, and as long as it may get
+    /// requests; else its port is connected to, once.
     pub ready_http: Option<String>,
+    /// Path that answers 2xx as long as the application does its work.
+    pub live_http: Option<String>,
+    /// What counts as having started.
+    pub started: StartedBy,
     /// URL, or path on the application's port, of metrics that `/metrics` merges.
     pub metrics: Option<String>,
     /// Who gets the signals that are passed on.
@@ -188,11 +195,14 @@ impl Settings {
                 host: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 port: None,
                 ready_http: None,
+                live_http: None,
+                started: StartedBy::Port,
                 metrics: None,
                 signal_scope: SignalScope::Main,
                 success_exit_codes: Vec::new(),
             },
             probes: BTreeMap::new(),
+            details: DetailPolicy::Local,
             start_timeout: Duration::from_secs(120),
             stop: StopSettings::default(),
             logs: LogMode::Json,
@@ -223,7 +233,8 @@ impl Settings {
         if let Some(sock) = &self.admin.sock {
             errors.extend(check_sock(sock).err());
         }
-        errors.extend(self.check_ready_http());
+        errors.extend(self.check_own_path("--ready-http", self.app.ready_http.as_deref()));
+        errors.extend(self.check_own_path("--live-http", self.app.live_http.as_deref()));
         errors.extend(self.check_metrics().err());
         if let Err(problems) = probe::parse_values(&self.probes) {
             errors.extend(problems.into_iter().map(Error::from));
@@ -231,12 +242,12 @@ impl Settings {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    fn check_ready_http(&self) -> Vec<Error> {
-        let Some(path) = &self.app.ready_http else { return Vec::new() };
+    fn check_own_path(&self, flag: &str, path: Option<&str>) -> Vec<Error> {
+        let Some(path) = path else { return Vec::new() };
         let mut errors = Vec::new();
         if !path.starts_with('/') || path.contains(|letter: char| letter <= ' ') {
             errors.push(Error::Settings {
-                problem: format!("`--ready-http` is not a path: `{path}`"),
+                problem: format!("`{flag}` is not a path: `{path}`"),
                 help: "give the path alone, for example `--ready-http /healthz`",
             });
         }

@@ -155,7 +155,7 @@ fn heading(var: &'static Var) -> &'static str {
         "service" | "env" | "release" | "instance" => "Identity",
         "listen" | "sock" | "ingress" | "routes" | "static" | "spa" => "Listeners",
         id if id.starts_with("app-") => "Application",
-        "probes" | "ready-http" | "start-timeout" => "Health",
+        "probes" | "ready-http" | "live-http" | "started" | "start-timeout" | "details" => "Health",
         "logs" | "access-log" => "Logs",
         id if id.starts_with("stop-") => "Stop",
         "drain" | "signal-scope" | "success-exit-codes" => "Stop",

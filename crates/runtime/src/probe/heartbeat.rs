@@ -1,6 +1,7 @@
 //! Probe: a worker gave a sign of life not long ago.
 //!
-//! The sign is a file that it touches, or `POST /v1/heartbeat`. A worker has as long for its first
+//! The sign is a file that it touches, `POST /v1/heartbeat`, `WATCHDOG=1` on `NOTIFY_SOCKET` or a
+//! log line that matches. A worker has as long for its first
 //! beat as for any other, counted from its start. Invariant: signs from before the start do not
 //! count, so a restarted worker is not taken for dead.
 
@@ -11,35 +12,43 @@ use jiff::Timestamp;
 
 use super::Found;
 use super::detached::Detached;
-use super::settings::Heartbeat;
+use super::log_beats::LastMatch;
+use super::settings::{Heartbeat, Via};
 use crate::board::{Board, Moment, Observed};
 
 /// Probes the age of the last beat.
 #[derive(Debug)]
 pub(super) struct Beat {
     settings: Heartbeat,
+    line: LastMatch,
     stat: Detached<Option<SystemTime>>,
 }
 
 impl Beat {
-    pub(super) fn new(settings: Heartbeat) -> Self {
-        Self { settings, stat: Detached::new() }
+    pub(super) fn new(settings: Heartbeat, line: LastMatch) -> Self {
+        Self { settings, line, stat: Detached::new() }
     }
 
     pub(super) async fn check(&mut self, board: &Board) -> Found {
         let snapshot = board.snapshot();
-        let beat = match &self.settings.file {
-            Some(file) => self.touched(file.clone()).await,
-            None => snapshot.heartbeat.map(|beat| beat.wall),
+        let beat = match &self.settings.via {
+            Via::File(file) => self.touched(file.clone()).await,
+            Via::Http => snapshot.heartbeat.map(|beat| beat.wall),
+            Via::Notify => snapshot.notified.watchdog.map(|beat| beat.wall),
+            Via::Log(_) => self.line.get().map(|beat| beat.wall),
         };
-        let now = Moment::now().wall;
-        judge(beat, snapshot.app.since.map(|since| since.wall), now, self.settings.max_age)
+        let now = Moment::now();
+        if self.settings.via == Via::Notify && snapshot.notified.extended_until > Some(now.mono) {
+            return Found { last_success: beat, ..Ok(()).into() };
+        }
+        let since = snapshot.app.since.map(|since| since.wall);
+        judge(beat, since, now.wall, self.settings.max_age)
     }
 
     pub(super) fn waited_for(&self) -> String {
-        match &self.settings.file {
-            Some(file) => format!("look at `{}`", file.display()),
-            None => "look at the last heartbeat".into(),
+        match &self.settings.via {
+            Via::File(file) => format!("look at `{}`", file.display()),
+            _ => "look at the last heartbeat".into(),
         }
     }
 
@@ -71,7 +80,7 @@ fn judge(
         Err(format!("no heartbeat within {} s of the start", max_age.as_secs()))
     };
     let observed = Some(Observed { value: age.as_secs_f64(), unit: "s" });
-    Found { result, observed, last_success: beat }
+    Found { result, observed, depth: None, last_success: beat }
 }
 
 #[cfg(test)]
@@ -115,8 +124,8 @@ mod tests {
     #[tokio::test]
     async fn a_touched_file_is_a_beat() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let mut beat =
-            Beat::new(Heartbeat { file: Some(file.path().to_owned()), max_age: MAX_AGE });
+        let settings = Heartbeat { via: Via::File(file.path().to_owned()), max_age: MAX_AGE };
+        let mut beat = Beat::new(settings, LastMatch::default());
         let board = Board::new(crate::board::Identity::default(), Moment::now());
         let found = beat.check(&board).await;
         assert!(found.result.is_ok() && found.last_success.is_some());

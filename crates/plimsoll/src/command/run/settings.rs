@@ -31,6 +31,9 @@ pub(super) fn settings(
     if let Some(probes) = words.parsed(&env_vars::PROBES, parse_probes) {
         settings.probes = probes;
     }
+    if let Some(details) = words.parsed(&env_vars::DETAILS, str::parse) {
+        settings.details = details;
+    }
     if let Some(timeout) = words.parsed(&env_vars::START_TIMEOUT, parse_duration) {
         settings.start_timeout = timeout;
     }
@@ -103,6 +106,10 @@ fn application(words: &mut Words<'_>, settings: &mut Settings) {
     });
     app.metrics = words.text(&env_vars::APP_METRICS);
     app.ready_http = words.text(&env_vars::READY_HTTP);
+    app.live_http = words.text(&env_vars::LIVE_HTTP);
+    if let Some(started) = words.parsed(&env_vars::STARTED, str::parse) {
+        app.started = started;
+    }
     if let Some(scope) = words.parsed(&env_vars::SIGNAL_SCOPE, str::parse) {
         app.signal_scope = scope;
     }

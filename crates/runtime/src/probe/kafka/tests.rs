@@ -1,0 +1,1 @@
+//! Claims about the kafka probe, with a real server.

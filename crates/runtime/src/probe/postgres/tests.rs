@@ -1,0 +1,1 @@
+//! Claims about the postgres probe, with a real server.

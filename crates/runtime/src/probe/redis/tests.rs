@@ -1,0 +1,1 @@
+//! Claims about the redis probe, with a real server.
