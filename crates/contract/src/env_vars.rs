@@ -224,7 +224,7 @@ pub const STOP_BUDGET: Var = Var {
     flag: "--stop-budget",
     default: "(the sum of the phases)",
     form: "DURATION",
-    meaning: "how long the whole stop may take; shorter phases make room: flush, drain, then grace",
+    meaning: "how long the whole stop may take; shorter phases make room: linger, flush, drain, then grace",
 };
 /// The signal that stops the application.
 pub const STOP_SIGNAL: Var = Var {
@@ -240,7 +240,7 @@ pub const SIGNAL_SCOPE: Var = Var {
     flag: "--signal-scope",
     default: "main",
     form: "main, group or tree",
-    meaning: "who gets forwarded signals: the main process, its group or all descendants",
+    meaning: "who gets the stop and forwarded signals: the main process, its group or all descendants",
 };
 /// Exit codes that mean success.
 pub const SUCCESS_EXIT_CODES: Var = Var {
@@ -249,6 +249,38 @@ pub const SUCCESS_EXIT_CODES: Var = Var {
     default: "0",
     form: "N,N",
     meaning: "exit codes of the application that become 0 (a JVM ends a clean stop with 143)",
+};
+/// Signals that become others.
+pub const SIGNAL_REWRITE: Var = Var {
+    name: "PLIMSOLL_SIGNAL_REWRITE",
+    flag: "--signal-rewrite",
+    default: "(none)",
+    form: "S:R,S:R",
+    meaning: "what the application gets in place of a signal, such as `TERM:QUIT`; 0 is nothing",
+};
+/// How long a last scrape is waited for.
+pub const LINGER: Var = Var {
+    name: "PLIMSOLL_LINGER",
+    flag: "--linger",
+    default: "1s",
+    form: "DURATION",
+    meaning: "how long a stop waits for a last scrape, if somebody scrapes",
+};
+/// Where to say why it ended.
+pub const TERMINATION_LOG: Var = Var {
+    name: "PLIMSOLL_TERMINATION_LOG",
+    flag: "--termination-log",
+    default: "(`/dev/termination-log` as PID 1, where there is one)",
+    form: "PATH",
+    meaning: "file that says why the process ended, as Kubernetes shows it",
+};
+/// Leave nothing of us.
+pub const EXEC: Var = Var {
+    name: "PLIMSOLL_EXEC",
+    flag: "--exec",
+    default: "off",
+    form: "on or off",
+    meaning: "`on` resolves secrets, then becomes the command: no endpoints, no logs, no stop of ours",
 };
 /// Form of the logs.
 pub const LOGS: Var = Var {
@@ -288,7 +320,11 @@ pub const ALL: &[&Var] = &[
     &STOP_BUDGET,
     &STOP_SIGNAL,
     &SIGNAL_SCOPE,
+    &SIGNAL_REWRITE,
+    &LINGER,
     &SUCCESS_EXIT_CODES,
+    &TERMINATION_LOG,
+    &EXEC,
     &LOGS,
 ];
 

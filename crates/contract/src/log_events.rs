@@ -42,6 +42,12 @@ pub const APP_EXITED: Event = event(
     &["code", "signal"],
     "the application ended; `signal` only when one ended it",
 );
+/// A new engine goes on where another died.
+pub const ENGINE_RESTARTED: Event = event(
+    "engine.restarted",
+    &["restarts"],
+    "the engine died and was started again; the application noticed nothing",
+);
 /// The service became ready.
 pub const READY: Event = event("ready", &[], "the service became ready");
 /// The service is not ready.
@@ -80,6 +86,7 @@ pub const ALL: &[&Event] = &[
     &START_GATED,
     &APP_SPAWNED,
     &APP_NOT_SPAWNED,
+    &ENGINE_RESTARTED,
     &READY,
     &UNREADY,
     &PROBE_PASS,

@@ -73,11 +73,12 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     let Inheritance { control, inbox, settings, snapshot, .. } = inheritance;
     let settings = Arc::new(settings);
     let board = Board::new(identity(&settings), Moment::now());
-    let log_settings = logs::Settings {
-        is_takeover: snapshot.engine_restarts > 0,
-        ..logs::Settings::new(format(settings.logs), identity(&settings))
+    let log_settings = logs::Settings::new(format(settings.logs), identity(&settings));
+    let inputs = logs::Inputs {
+        stdout: inheritance.app_stdout,
+        stderr: inheritance.app_stderr,
+        journal: inheritance.journal,
     };
-    let inputs = logs::Inputs { stdout: inheritance.app_stdout, stderr: inheritance.app_stderr };
     let outputs = outputs().map_err(setup("write to stdout"))?;
     let metrics = Metrics::new(&identity(&settings), routes(&settings));
     let (sink, pipeline) = logs::start(&log_settings, inputs, outputs, metrics.log_counters())

@@ -42,7 +42,7 @@ use crate::{
     error::Error,
     settings::{Settings, SignalScope},
     sys,
-    wire::{App, Environment, Snapshot, Stop, ToEngine, ToGuard},
+    wire::{App, Environment, LAST_LINES_MAX, Snapshot, Stop, ToEngine, ToGuard},
 };
 
 /// How often a sweep looks whether it is done.
@@ -71,6 +71,7 @@ pub fn main(mut settings: Settings) -> Result<u8, Error> {
             signal: None,
             service: identity.service,
             instance: identity.instance,
+            last_lines: Vec::new(),
             ended_at: ending::wall_clock(),
             shutdown: None,
         },
@@ -97,6 +98,7 @@ struct Guard<'a> {
     sweep_since: Option<Duration>,
     /// Asked for by the engine, or by our own deadline: leave with this.
     exit: Option<(u8, String)>,
+    last_lines: Vec<String>,
 }
 
 impl<'a> Guard<'a> {
@@ -120,6 +122,7 @@ impl<'a> Guard<'a> {
             born: now,
             app: App::Waiting,
             is_started: false,
+            is_ready: false,
             stop: None,
             is_swept: false,
             orphans_reaped: 0,
@@ -138,6 +141,7 @@ impl<'a> Guard<'a> {
             killed_at: None,
             sweep_since: None,
             exit: None,
+            last_lines: Vec::new(),
         })
     }
 
@@ -214,8 +218,10 @@ impl<'a> Guard<'a> {
         self.tell();
     }
 
+    /// Gives a signal, or what is to be given in its place, to whom the settings say.
     fn forward(&self, signal: i32) {
         let App::Running { pid, .. } = self.snapshot.app else { return };
+        let Some(signal) = self.settings.app.rewritten(signal) else { return };
         // The app may have ended in this moment; then there is nobody to tell.
         let _ = match self.settings.app.signal_scope {
             SignalScope::Main => sys::kill(pid, signal),
@@ -235,10 +241,15 @@ impl<'a> Guard<'a> {
             match message {
                 ToGuard::Spawn { env } => self.spawn(env),
                 ToGuard::Started => self.snapshot.is_started = true,
+                ToGuard::Ready(is_ready) => self.snapshot.is_ready = is_ready,
                 ToGuard::Terminate => self.terminate(),
                 ToGuard::Kill => self.kill(),
                 ToGuard::Sweep => self.sweep(),
-                ToGuard::Exit { code, reason } => self.exit = Some((code, reason)),
+                ToGuard::Exit { code, reason, last_lines } => {
+                    self.exit = Some((code, reason));
+                    self.last_lines = last_lines;
+                    self.last_lines.truncate(LAST_LINES_MAX);
+                }
             }
         }
     }
@@ -264,8 +275,7 @@ impl<'a> Guard<'a> {
     fn terminate(&mut self) {
         self.terminated_at.get_or_insert_with(clock);
         if let App::Running { pid, .. } = self.snapshot.app {
-            let signal = self.settings.stop.signal.number();
-            let _ = sys::kill(-pid, signal);
+            self.forward(self.settings.stop.signal.number());
             // A stopped process does not see the signal before it goes on.
             let _ = sys::kill(-pid, nix::libc::SIGCONT);
         }
@@ -343,6 +353,7 @@ impl<'a> Guard<'a> {
             signal,
             service: identity.service,
             instance: identity.instance,
+            last_lines: self.last_lines.clone(),
             ended_at: ending::wall_clock(),
             shutdown,
         }

@@ -200,7 +200,7 @@ mod tests {
         let ((reader, writer), (_, other)) = (pipe(), pipe());
         let (sink, _pipeline) = logs::start(
             &logs::Settings::new(logs::Format::Json, identity),
-            logs::Inputs { stdout, stderr },
+            logs::Inputs { stdout, stderr, journal: None },
             logs::Outputs { stdout: writer, stderr: other },
             metrics.log_counters(),
         )

@@ -3,7 +3,7 @@
 //! ```text
 //! init -> gating -> starting -> started -> draining -> closing -> stopping
 //!                                                                    |
-//!                        exited <- flushing <- sweeping <------------+
+//!           exited <- lingering <- flushing <- sweeping <------------+
 //!
 //! init              -> starting   nothing gates the start
 //! starting          -> stopping   a stop before the app answered: there is nothing to drain
@@ -16,7 +16,8 @@
 //! * *draining*: `/ready` says no, all is still served, until load balancers have learnt of it;
 //! * *closing*: new work is refused, requests in flight are waited for;
 //! * *stopping*: the app has its stop signal, and SIGKILL at the end of the grace;
-//! * *sweeping*: what the app left behind is ended; *flushing*: its last lines are written.
+//! * *sweeping*: what the app left behind is ended; *flushing*: its last lines are written;
+//! * *lingering*: the last figures wait for whoever collects them.
 //!
 //! One deadline bounds closing and stopping together (`drain + grace` after the signal), and a part
 //! of it is always kept for the app ([`app_share`]). Whether a started app is *ready* is no state
@@ -25,8 +26,8 @@
 //! It deliberately has no clock and touches nothing: one driver task (`engine::driver`) feeds it.
 //! `now` is the time since boot of the machine, as both guard and engine read it.
 //!
-//! Invariant: every stop ends in `Exit` within `drain + grace + sweep + flush`, whatever the app
-//! does.
+//! Invariant: every stop ends in `Exit` within `drain + grace + sweep + flush + linger`, whatever
+//! the app does.
 
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub struct Plan {
     pub sweep: Duration,
     /// How long the last log lines have.
     pub flush: Duration,
+    /// How long a last scrape is waited for.
+    pub linger: Duration,
 }
 
 /// What happened.
@@ -98,6 +101,8 @@ pub enum Event {
     Swept,
     /// The last line has been written.
     Flushed,
+    /// The last figures were collected, or nobody collects any.
+    Scraped,
     /// A timer that was armed has come.
     Timer(Timer),
 }
@@ -117,6 +122,8 @@ pub enum Timer {
     Sweep,
     /// The last lines were waited for long enough.
     Flush,
+    /// The last scrape was waited for long enough.
+    Linger,
 }
 
 /// What is to be done.
@@ -132,7 +139,7 @@ pub enum Effect {
     AwaitStart,
     /// Refuse new requests, let those in flight end.
     RefuseWork,
-    /// Send the stop signal to the app's process group.
+    /// Send the stop signal to the app.
     Terminate,
     /// Send SIGKILL to the app's process group.
     Kill,
@@ -140,6 +147,8 @@ pub enum Effect {
     Sweep,
     /// Write what is left of the logs.
     Flush,
+    /// Watch for a last scrape.
+    AwaitScrape,
     /// Exit.
     Exit(Outcome),
 }
@@ -208,6 +217,7 @@ enum State {
     Stopping,
     Sweeping { is_swept: bool },
     Flushing,
+    Lingering,
     Exited,
 }
 
@@ -262,6 +272,7 @@ impl Machine {
             State::Stopping => Phase::Stopping,
             State::Sweeping { .. } => Phase::Sweeping,
             State::Flushing => Phase::Flushing,
+            State::Lingering => Phase::Lingering,
             State::Exited => Phase::Exiting,
         }
     }
@@ -269,8 +280,8 @@ impl Machine {
     /// Takes one event; what comes back is to be done in order.
     pub fn on(&mut self, event: Event, now: Duration) -> Vec<Effect> {
         use State::{
-            Closing, Draining, Exited, Flushing, Gating, Init, Started, Starting, Stopping,
-            Sweeping,
+            Closing, Draining, Exited, Flushing, Gating, Init, Lingering, Started, Starting,
+            Stopping, Sweeping,
         };
         match (self.state, event) {
             (Exited, _) => Vec::new(),
@@ -330,7 +341,8 @@ impl Machine {
                 if self.owes_app() { Vec::new() } else { self.flush(now) }
             }
             (Sweeping { .. }, Event::Timer(Timer::Sweep)) => self.flush(now),
-            (Flushing, Event::Flushed | Event::Timer(Timer::Flush)) => self.exit(),
+            (Flushing, Event::Flushed | Event::Timer(Timer::Flush)) => self.linger(now),
+            (Lingering, Event::Scraped | Event::Timer(Timer::Linger)) => self.exit(),
 
             (_, _) => Vec::new(),
         }
@@ -366,6 +378,7 @@ impl Machine {
             // An app that did not answer yet has nothing to drain.
             State::Starting => self.terminate(now),
             State::Stopping => vec![Effect::Terminate],
+            State::Lingering => self.exit(),
             _ => Vec::new(),
         }
     }
@@ -414,7 +427,8 @@ impl Machine {
             self.settle(code, Cause::App);
         }
         match self.state {
-            State::Flushing | State::Exited | State::Sweeping { is_swept: false } => Vec::new(),
+            State::Flushing | State::Lingering | State::Exited => Vec::new(),
+            State::Sweeping { is_swept: false } => Vec::new(),
             State::Sweeping { is_swept: true } => self.flush(now),
             _ => self.sweep(now),
         }
@@ -428,6 +442,14 @@ impl Machine {
     fn flush(&mut self, now: Duration) -> Vec<Effect> {
         let limit = Effect::Arm(Timer::Flush, now + self.plan.flush);
         vec![self.enter(State::Flushing), Effect::Flush, limit]
+    }
+
+    fn linger(&mut self, now: Duration) -> Vec<Effect> {
+        if self.plan.linger.is_zero() || self.stop_signals == 0 {
+            return self.exit();
+        }
+        let limit = Effect::Arm(Timer::Linger, now + self.plan.linger);
+        vec![self.enter(State::Lingering), limit, Effect::AwaitScrape]
     }
 
     fn exit(&mut self) -> Vec<Effect> {

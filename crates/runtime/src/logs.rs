@@ -9,9 +9,9 @@
 //! thread and, through the full pipe, the app, but never the engine that answers HTTP. There is no
 //! queue between reading and writing; memory is two line windows and one batch.
 //!
-//! A byte leaves the app's pipe only after its line was written (`source`). An engine that is
-//! killed therefore loses no line: its successor finds the unwritten ones in the pipe, and may
-//! write the last batch twice. Own lines that were queued die with it.
+//! A byte leaves the app's pipe together with its line (`journal`). An engine that is killed
+//! therefore neither loses nor repeats a line: its successor finishes the batch that was begun and
+//! finds the others in the pipe. Own lines that were queued die with it.
 //!
 //! It deliberately does not parse what the app says beyond the fields of `contract::log_fields`.
 //!
@@ -20,6 +20,7 @@
 
 mod enrich;
 mod escape;
+pub mod journal;
 mod level;
 mod pump;
 mod sink;
@@ -87,8 +88,6 @@ pub struct Settings {
     pub identity: Identity,
     /// Longest line that is kept whole, bytes; `contract::log_fields::LINE_BYTES_MAX` by default.
     pub line_bytes_max: usize,
-    /// An earlier engine may have died in the middle of a line: begin with a line end.
-    pub is_takeover: bool,
 }
 
 impl Settings {
@@ -96,7 +95,7 @@ impl Settings {
     #[must_use]
     pub fn new(format: Format, identity: Identity) -> Self {
         let line_bytes_max = contract::log_fields::LINE_BYTES_MAX;
-        Self { format, identity, line_bytes_max, is_takeover: false }
+        Self { format, identity, line_bytes_max }
     }
 }
 
@@ -107,6 +106,8 @@ pub struct Inputs {
     pub stdout: OwnedFd,
     /// From the app's stderr.
     pub stderr: OwnedFd,
+    /// Where the engine before left off; without it, its last batch may be written twice.
+    pub journal: Option<journal::Kept>,
 }
 
 /// Where lines go. Never made non-blocking, as others may share them.
@@ -129,6 +130,14 @@ pub struct StreamCounters {
     pub dropped: Counter,
     /// Lines longer than the limit.
     pub truncated: Counter,
+}
+
+impl StreamCounters {
+    /// Counts lines as written, or as dropped because nobody took them.
+    fn wrote(&self, lines: u64, written: &io::Result<()>) {
+        let counter = if written.is_ok() { &self.lines } else { &self.dropped };
+        counter.inc_by(lines);
+    }
 }
 
 /// Counters by stream, in the order of [`Stream::ALL`].
@@ -183,6 +192,7 @@ impl Pipeline {
 mod tests {
     use std::fs::File;
     use std::io::{BufRead, BufReader, Read, Write};
+    use std::sync::Arc;
 
     use serde_json::Value as Json;
 
@@ -211,7 +221,7 @@ mod tests {
         let (stderr, app_stderr) = pipe();
         let (reader, our_stdout) = pipe();
         let (raw_stderr, our_stderr) = pipe();
-        let inputs = Inputs { stdout, stderr };
+        let inputs = Inputs { stdout, stderr, journal: None };
         let outputs = Outputs { stdout: our_stdout, stderr: our_stderr };
         let counters = Counters::default();
         let (sink, pipeline) =
@@ -401,31 +411,26 @@ mod tests {
         assert_eq!(all, b"");
     }
 
-    #[test]
-    fn a_new_engine_begins_on_a_line_of_its_own() {
-        let mut rig = rig(|settings| settings.is_takeover = true);
-        rig.stdout.write_all(b"x\n").expect("room");
-        let mut first = String::new();
-        rig.lines.read_line(&mut first).expect("a line");
-        assert_eq!(first, "\n");
-        assert_eq!(rig.line()["msg"], "x");
-    }
-
-    const HELPER_OUTPUT: &str = "PLIMSOLL_TEST_LOGS_OUTPUT";
+    const HELPER: &str = "PLIMSOLL_TEST_LOGS_ENGINE";
+    /// The helper's descriptors: journal, both ends of its pipe, our stdout.
+    const HELPER_FDS: [i32; 4] = [9, 10, 11, 12];
 
     /// Not a test of its own: the engine that the next test kills. Its stdin is the app's stdout.
     #[test]
     fn engine_to_be_killed() {
-        let Some(output) = std::env::var_os(HELPER_OUTPUT) else { return };
+        if std::env::var_os(HELPER).is_none() {
+            return;
+        }
         use std::os::fd::AsFd;
-        let output = File::options().append(true).open(output).expect("a file");
+        let [journal, staged, staging, output] =
+            HELPER_FDS.map(|number| crate::sys::take_inherited(number).expect("open"));
         let inputs = Inputs {
             stdout: io::stdin().as_fd().try_clone_to_owned().expect("a pipe"),
             stderr: pipe().0,
+            journal: Some(journal::Kept { journal, staged, staging }),
         };
-        let outputs = Outputs { stdout: output.into(), stderr: pipe().1 };
-        let mut settings = Settings::new(Format::Json, Identity::default());
-        settings.is_takeover = true;
+        let outputs = Outputs { stdout: output, stderr: pipe().1 };
+        let settings = Settings::new(Format::Json, Identity::default());
         let (_sink, _pipeline) =
             start(&settings, inputs, outputs, Counters::default()).expect("a pipeline");
         loop {
@@ -433,20 +438,45 @@ mod tests {
         }
     }
 
+    /// An engine on this app, journal and output.
+    fn engine_process(
+        app: &OwnedFd,
+        kept: &journal::Kept,
+        output: &OwnedFd,
+    ) -> std::process::Child {
+        use command_fds::{CommandFdExt, FdMapping};
+        let journal::Kept { journal, staged, staging } = kept.try_clone().expect("duplicates");
+        let ends = [journal, staged, staging, output.try_clone().expect("a duplicate")];
+        let mapping = |(parent_fd, child_fd)| FdMapping { parent_fd, child_fd };
+        let mut command =
+            std::process::Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--exact", "logs::tests::engine_to_be_killed"]).env(HELPER, "1");
+        command.stdin(app.try_clone().expect("a duplicate")).stdout(std::process::Stdio::null());
+        let mappings = ends.into_iter().zip(HELPER_FDS).map(mapping).collect();
+        command.fd_mappings(mappings).expect("no clash");
+        command.spawn().expect("an engine")
+    }
+
     #[test]
-    fn an_engine_that_is_killed_loses_no_line() {
+    fn an_engine_that_is_killed_neither_loses_nor_repeats_a_line() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
         const LINES: usize = 60_000;
         let (app_reader, app_writer) = pipe();
-        let output = tempfile::NamedTempFile::new().expect("a file");
-        let engine = || {
-            std::process::Command::new(std::env::current_exe().expect("this program"))
-                .args(["--exact", "logs::tests::engine_to_be_killed"])
-                .env(HELPER_OUTPUT, output.path())
-                .stdin(app_reader.try_clone().expect("a duplicate"))
-                .stdout(std::process::Stdio::null())
-                .spawn()
-                .expect("an engine")
-        };
+        let (reader, output) = pipe();
+        let kept = journal::Kept::create().expect("a journal");
+        let n_read = Arc::new(AtomicUsize::new(0));
+        let collected = std::thread::spawn({
+            let n_read = n_read.clone();
+            move || {
+                let lines = BufReader::new(File::from(reader)).lines();
+                lines
+                    .map(|line| line.expect("text"))
+                    .inspect(|line| {
+                        n_read.fetch_add(line.len(), Ordering::Relaxed);
+                    })
+                    .collect::<Vec<_>>()
+            }
+        });
         let app = std::thread::spawn(move || {
             let mut app = File::from(app_writer);
             for number in 0..LINES {
@@ -459,12 +489,10 @@ mod tests {
         });
         let mut kills = 0;
         while !app.is_finished() {
-            let mut engine = engine();
-            let before = output.as_file().metadata().expect("a file").len();
+            let mut engine = engine_process(&app_reader, &kept, &output);
             // Let it make some progress, of another length each time.
-            let enough = before + 1 + 40_000 * (kills % 7);
-            while output.as_file().metadata().expect("a file").len() < enough && !app.is_finished()
-            {
+            let enough = n_read.load(Ordering::Relaxed) + 1 + 40_000 * (kills % 7);
+            while n_read.load(Ordering::Relaxed) < enough && !app.is_finished() {
                 std::thread::yield_now();
             }
             engine.kill().expect("SIGKILL");
@@ -472,22 +500,25 @@ mod tests {
             kills += 1;
         }
         app.join().expect("the app wrote all");
-        let mut last = engine();
-        let mut text = String::new();
-        while !text.contains(&format!("\"n\":{},", LINES - 1)) {
-            text = std::fs::read_to_string(output.path()).expect("text");
+        let mut last = engine_process(&app_reader, &kept, &output);
+        while crate::sys::bytes_waiting(&app_reader).expect("a pipe") > 0 {
+            std::thread::yield_now();
         }
         last.kill().expect("SIGKILL");
         last.wait().expect("reaped");
-        let mut next = 0;
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
-        // A line torn by a kill has no number; it comes again, whole.
-        for number in lines.filter_map(|line| line["n"].as_u64()) {
-            assert!(number <= next, "lines {next} to {number} are lost after {kills} kills");
-            next = next.max(number + 1);
-        }
-        assert_eq!(next, LINES as u64);
+        // What the last one had begun is finished by whoever comes next.
+        let (mut stdout, mut stderr) =
+            (journal::Output::new(output, 0), journal::Output::new(pipe().1, 1));
+        let app = File::from(app_reader);
+        journal::Journal::resume(kept, [&app, &app], [&mut stdout, &mut stderr]).expect("resumed");
+        drop(stdout);
+        let lines = collected.join().expect("all lines");
         assert!(kills > 3, "the engine was killed {kills} times only");
+        assert_eq!(lines.len(), LINES, "after {kills} kills");
+        for (number, line) in lines.iter().enumerate() {
+            let line: Json = serde_json::from_str(line).expect("one JSON object");
+            assert_eq!(line["n"], number, "after {kills} kills");
+        }
     }
 
     /// Resident memory of this process, KiB.

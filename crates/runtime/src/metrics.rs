@@ -13,6 +13,7 @@ mod exposition;
 mod process;
 mod registry;
 mod scrape;
+mod scrapes;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub enum StopPhase {
     Sweep,
     /// Emptying the log pipes.
     Flush,
+    /// Waiting for a last scrape.
+    Linger,
 }
 
 /// How a process ended.
@@ -77,6 +80,7 @@ pub struct Metrics {
     /// Declared routes, cut to those that get series of their own.
     routes: Vec<Arc<str>>,
     process: Mutex<Process>,
+    scrapes: scrapes::Scrapes,
 }
 
 impl Metrics {
@@ -89,7 +93,8 @@ impl Metrics {
         let handles = Handles::register(&mut registry);
         handles.build_info(env!("CARGO_PKG_VERSION"), REVISION);
         let routes = routes.iter().take(table::ROUTES_MAX).map(|route| Arc::from(&**route));
-        Arc::new(Self { registry, handles, routes: routes.collect(), process: Mutex::default() })
+        let (process, scrapes) = (Mutex::default(), scrapes::Scrapes::default());
+        Arc::new(Self { registry, handles, routes: routes.collect(), process, scrapes })
     }
 
     /// The counters of the log pipeline.
@@ -154,6 +159,7 @@ impl Metrics {
         app: Option<Result<Exposition, ScrapeError>>,
     ) -> String {
         self.refresh(snapshot, now);
+        self.scrapes.note(now.mono);
         if matches!(app, Some(Err(_))) {
             self.handles.app_scrape_errors.inc();
         }
@@ -170,6 +176,11 @@ impl Metrics {
             exposition.append(app);
         }
         exposition.print(form)
+    }
+
+    /// Comes with the next scrape; at once when nobody has scraped of late.
+    pub fn next_scrape(&self, now: Moment) -> impl Future<Output = ()> + use<> {
+        self.scrapes.next(now.mono)
     }
 
     /// Sets what is a state rather than an event.

@@ -317,7 +317,7 @@ mod tests {
         let empty = || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe").0;
         let (sink, pipeline) = logs::start(
             &logs::Settings::new(logs::Format::Json, Identity::default()),
-            logs::Inputs { stdout: empty(), stderr: empty() },
+            logs::Inputs { stdout: empty(), stderr: empty(), journal: None },
             logs::Outputs { stdout: null(), stderr: null() },
             logs::Counters::default(),
         )

@@ -6,10 +6,11 @@
 //! Invariant: `Settings::new(command)` alone is valid; [`Settings::check`] holds before anything
 //! starts.
 
+mod signal;
+
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
@@ -17,9 +18,9 @@ use std::{
 };
 
 use contract::exit_codes;
-use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
+pub use self::signal::{StopSignal, parse_rewrites};
 use crate::{admin::DetailPolicy, error::Error, metrics::AppMetrics, notify::StartedBy, probe};
 
 /// Where the admin endpoints listen when nothing else is said.
@@ -54,6 +55,10 @@ pub struct Settings {
     pub logs: LogMode,
     /// Directory for what outlives the process.
     pub state: Option<PathBuf>,
+    /// Where to say why it ended, besides the state directory.
+    pub termination_log: Option<PathBuf>,
+    /// Become the application: resolve what it needs, then leave nothing of us.
+    pub exec: bool,
 }
 
 /// Who this process is.
@@ -130,6 +135,8 @@ pub struct AppSettings {
     pub metrics: Option<String>,
     /// Who gets the signals that are passed on.
     pub signal_scope: SignalScope,
+    /// What the application gets in place of a signal; 0 is nothing.
+    pub signal_rewrite: BTreeMap<i32, i32>,
     /// Exit codes that count as success and become 0.
     pub success_exit_codes: Vec<u8>,
 }
@@ -145,13 +152,11 @@ pub struct StopSettings {
     pub sweep: Duration,
     /// How long the last log lines have.
     pub flush: Duration,
+    /// How long a last scrape is waited for, if somebody scrapes.
+    pub linger: Duration,
     /// The signal that asks the application to stop.
     pub signal: StopSignal,
 }
-
-/// A signal that can be caught, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StopSignal(i32);
 
 /// Form of the log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,6 +204,7 @@ impl Settings {
                 started: StartedBy::Port,
                 metrics: None,
                 signal_scope: SignalScope::Main,
+                signal_rewrite: BTreeMap::new(),
                 success_exit_codes: Vec::new(),
             },
             probes: BTreeMap::new(),
@@ -207,6 +213,8 @@ impl Settings {
             stop: StopSettings::default(),
             logs: LogMode::Json,
             state: None,
+            termination_log: None,
+            exec: false,
         }
     }
 
@@ -289,6 +297,12 @@ impl AppSettings {
         }
     }
 
+    /// What the application gets for this signal; `None` is nothing.
+    pub fn rewritten(&self, signal: i32) -> Option<i32> {
+        let signal = self.signal_rewrite.get(&signal).copied().unwrap_or(signal);
+        (signal != 0).then_some(signal)
+    }
+
     /// The code to exit with when the application exits with `code`.
     pub fn success_code(&self, code: u8) -> u8 {
         if self.success_exit_codes.contains(&code) { exit_codes::OK.code } else { code }
@@ -325,7 +339,8 @@ impl StopSettings {
     #[must_use]
     pub fn within(mut self, budget: Duration) -> Self {
         let mut excess = self.total().saturating_sub(budget);
-        for phase in [&mut self.flush, &mut self.sweep, &mut self.drain, &mut self.grace] {
+        let Self { drain, grace, sweep, flush, linger, .. } = &mut self;
+        for phase in [linger, flush, sweep, drain, grace] {
             let cut = excess.min(*phase);
             *phase -= cut;
             excess -= cut;
@@ -335,7 +350,7 @@ impl StopSettings {
 
     /// The longest that a stop takes, from the signal to the exit.
     pub fn total(&self) -> Duration {
-        self.drain + self.grace + self.sweep + self.flush
+        self.drain + self.grace + self.sweep + self.flush + self.linger
     }
 
     /// The drain that suits where we run: Kubernetes removes endpoints while a pod already stops.
@@ -351,43 +366,8 @@ impl Default for StopSettings {
             grace: Duration::from_secs(20),
             sweep: Duration::from_secs(1),
             flush: Duration::from_secs(2),
-            signal: StopSignal(Signal::SIGTERM as i32),
-        }
-    }
-}
-
-impl StopSignal {
-    /// The number of the signal.
-    pub fn number(self) -> i32 {
-        self.0
-    }
-}
-
-impl FromStr for StopSignal {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let named = || {
-            let name = text.to_ascii_uppercase();
-            let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
-            Signal::from_str(&name).ok()
-        };
-        let signal = match text.parse::<i32>() {
-            Ok(number) => Signal::try_from(number).ok(),
-            Err(_) => named(),
-        };
-        signal
-            .filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP))
-            .map(|signal| Self(signal as i32))
-            .ok_or_else(|| Error::Signal { text: text.into() })
-    }
-}
-
-impl fmt::Display for StopSignal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Signal::try_from(self.0) {
-            Ok(signal) => f.write_str(signal.as_str()),
-            Err(_) => write!(f, "signal {}", self.0),
+            linger: Duration::from_secs(1),
+            signal: StopSignal::default(),
         }
     }
 }
@@ -535,20 +515,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_signal_has_a_name_or_a_number() {
-        for text in ["TERM", "SIGTERM", "term", "15"] {
-            assert_eq!(text.parse::<StopSignal>().unwrap().number(), 15);
-        }
-        for text in ["KILL", "9", "SIGSTOP", "0", "99", "NO"] {
-            assert!(text.parse::<StopSignal>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_small_budget_takes_from_flush_first_and_from_grace_last() {
+    fn a_small_budget_takes_from_linger_first_and_from_grace_last() {
         let stop = StopSettings { drain: Duration::from_secs(5), ..StopSettings::default() };
+        let whole = stop.total();
+        let less = stop.within(whole - Duration::from_millis(400));
+        assert_eq!((less.linger, less.flush), (Duration::from_millis(600), stop.flush));
         let stop = stop.within(Duration::from_secs(22));
-        assert_eq!((stop.flush, stop.sweep), (Duration::ZERO, Duration::ZERO));
+        assert_eq!((stop.linger, stop.flush, stop.sweep), Default::default());
         assert_eq!((stop.drain, stop.grace), (Duration::from_secs(2), Duration::from_secs(20)));
         assert_eq!(stop.within(Duration::from_secs(1)).total(), Duration::from_secs(1));
     }

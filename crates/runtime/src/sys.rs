@@ -7,7 +7,7 @@
 use std::{
     io,
     os::{
-        fd::{FromRawFd, OwnedFd, RawFd},
+        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
     process::Command,
@@ -73,6 +73,14 @@ pub(crate) fn listen_for_children() -> nix::Result<()> {
 pub(crate) fn kill(pid: i32, signal: i32) -> nix::Result<()> {
     // SAFETY: `kill` takes two numbers and no memory.
     Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// How many bytes wait in a pipe.
+pub(crate) fn bytes_waiting(pipe: &impl AsRawFd) -> nix::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one `int`, into `count`.
+    Errno::result(unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
+    Ok(usize::try_from(count).unwrap_or_default())
 }
 
 /// A child that ended.

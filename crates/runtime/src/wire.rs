@@ -17,6 +17,9 @@ pub const VERSION: u32 = 1;
 /// The longest frame: a command line may have 2 MiB, and JSON may make three times that of it.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// The most last lines that are kept of an app.
+pub const LAST_LINES_MAX: usize = 3;
+
 const HEADER_BYTES: usize = size_of::<u32>();
 
 /// File descriptors that the engine finds open, by number. Those of listeners that were not asked
@@ -34,6 +37,12 @@ pub mod fds {
     pub const ADMIN_SOCK: i32 = 7;
     /// The listener of the service port.
     pub const INGRESS: i32 = 8;
+    /// The log journal, see `logs::journal`; absent where the kernel has none.
+    pub const JOURNAL: i32 = 12;
+    /// Read end of its staging pipe.
+    pub const STAGED: i32 = 13;
+    /// Write end of its staging pipe.
+    pub const STAGING: i32 = 14;
 }
 
 /// What the guard says.
@@ -62,6 +71,8 @@ pub enum ToGuard {
     },
     /// Remember that the app has answered.
     Started,
+    /// Remember what was said last of readiness.
+    Ready(bool),
     /// Send the stop signal to the app's process group.
     Terminate,
     /// Send SIGKILL to the app's process group.
@@ -74,6 +85,8 @@ pub enum ToGuard {
         code: u8,
         /// One word for why.
         reason: String,
+        /// The last lines of the app, redacted; at most [`LAST_LINES_MAX`].
+        last_lines: Vec<String>,
     },
 }
 
@@ -86,6 +99,8 @@ pub struct Snapshot {
     pub app: App,
     /// Whether the app has answered.
     pub is_started: bool,
+    /// Whether the last that was said of readiness was yes.
+    pub is_ready: bool,
     /// The stop that was asked for.
     pub stop: Option<Stop>,
     /// Whether nothing that the app left behind is left.
@@ -218,7 +233,7 @@ mod tests {
     fn messages_arrive_whole_however_they_are_cut() {
         let messages = [
             ToGuard::Spawn { env: Environment([("A".into(), "b".into())].into()) },
-            ToGuard::Exit { code: 69, reason: "start_gate".into() },
+            ToGuard::Exit { code: 69, reason: "start_gate".into(), last_lines: vec!["a".into()] },
             ToGuard::Terminate,
         ];
         let bytes: Vec<u8> = messages.iter().flat_map(|message| encode(message).unwrap()).collect();

@@ -158,7 +158,7 @@ fn heading(var: &'static Var) -> &'static str {
         "probes" | "ready-http" | "live-http" | "started" | "start-timeout" | "details" => "Health",
         "logs" | "access-log" => "Logs",
         id if id.starts_with("stop-") => "Stop",
-        "drain" | "signal-scope" | "success-exit-codes" => "Stop",
+        "drain" | "linger" | "signal-scope" | "signal-rewrite" | "success-exit-codes" => "Stop",
         _ => "State",
     }
 }

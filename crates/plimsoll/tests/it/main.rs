@@ -8,6 +8,7 @@ mod run_drain;
 mod run_exit;
 #[cfg(test)]
 mod run_frameworks;
+mod run_guard_engine;
 mod run_harness;
 mod run_stop;
 mod up;

@@ -42,13 +42,32 @@ fn a_stop_reaches_the_app_and_its_code_comes_back() {
     assert_eq!(messages(&ended.stdout, "stdout"), ["up", "bye"]);
 }
 
+/// A worker that says so when it gets a TERM, under a main process that waits for it.
+const POOL: &str = "sh -c 'trap \"echo worker got term; exit\" TERM; echo up; \
+                    while :; do sleep 0.02; done' & \
+                    trap 'sleep 0.3; echo main is done; exit 5' TERM; \
+                    wait; while :; do sleep 0.02; done";
+
 #[test]
-fn the_whole_process_group_gets_the_stop_signal() {
-    let mut run = script(&[], "sleep 300 & sleep 300 & echo up; wait");
+fn the_main_process_alone_gets_the_stop_signal_and_what_it_leaves_is_swept() {
+    let mut run = script(&[], POOL);
     run.line("\"up\"");
     run.signal(SIGTERM);
-    assert_eq!(run.wait(PATIENCE).code, 143);
-    run.wait_for_nothing_left(PATIENCE);
+    let ended = run.wait(PATIENCE);
+    assert_eq!(ended.code, 5);
+    let lines = messages(&ended.stdout, "stdout");
+    assert_eq!(lines, ["up", "main is done", "worker got term"], "swept after the main process");
+    run.wait_for_nothing_left(Duration::ZERO);
+}
+
+#[test]
+fn the_whole_process_group_gets_the_stop_signal_if_told_so() {
+    let mut run = script(&["--signal-scope", "group"], POOL);
+    run.line("\"up\"");
+    run.signal(SIGTERM);
+    let ended = run.wait(PATIENCE);
+    assert_eq!(messages(&ended.stdout, "stdout"), ["up", "worker got term", "main is done"]);
+    run.wait_for_nothing_left(Duration::ZERO);
 }
 
 #[test]
@@ -148,30 +167,6 @@ fn n_zombies(parent: i32) -> usize {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let stats = entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
     stats.filter(|stat| stat.contains(&format!(") Z {parent} "))).count()
-}
-
-#[test]
-fn a_killed_engine_costs_neither_the_app_nor_a_line() {
-    let mut run =
-        script(&[], "i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo $i; sleep 0.005; done");
-    run.line("\"20\"");
-    let app = app_pid(&run);
-    let first = engine_pid(&run);
-    signal(first, SIGKILL);
-    wait_for("a new engine", PATIENCE, || {
-        children(run.pid()).iter().any(|pid| *pid != app && *pid != first && is_alive(*pid))
-    });
-    assert!(is_alive(app));
-    let ended = run.wait(PATIENCE);
-    assert_eq!(ended.code, 0);
-    // The last batch may be there twice; no line is missing, and the order holds.
-    let mut lines = messages(&ended.stdout, "stdout");
-    lines.dedup();
-    let expected: Vec<_> = (1..=400).map(|number| number.to_string()).collect();
-    let mut seen: Vec<_> = lines.iter().map(|line| line.parse::<u32>().unwrap()).collect();
-    seen.sort_unstable();
-    seen.dedup();
-    assert_eq!(seen.len(), expected.len(), "lines are missing");
 }
 
 #[test]

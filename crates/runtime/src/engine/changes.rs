@@ -65,6 +65,7 @@ mod tests {
             born: Duration::ZERO,
             app: App::Waiting,
             is_started: false,
+            is_ready: false,
             stop: None,
             is_swept: false,
             orphans_reaped: 0,

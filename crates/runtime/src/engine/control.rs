@@ -17,6 +17,7 @@ use tokio::{io::AsyncWriteExt, net::UnixStream};
 
 use crate::{
     error::Error,
+    logs::journal,
     settings::Settings,
     sys,
     wire::{self, Inbox, Snapshot, ToEngine, ToGuard, fds},
@@ -34,6 +35,7 @@ pub(super) struct Inheritance {
     pub(super) snapshot: Snapshot,
     pub(super) app_stdout: OwnedFd,
     pub(super) app_stderr: OwnedFd,
+    pub(super) journal: Option<journal::Kept>,
     pub(super) admin_tcp: Option<TcpListener>,
     pub(super) admin_sock: Option<UnixListener>,
     pub(super) ingress: Option<TcpListener>,
@@ -59,6 +61,7 @@ pub(super) fn inherit() -> Result<Inheritance, Error> {
     Ok(Inheritance {
         app_stdout: take(fds::APP_STDOUT)?,
         app_stderr: take(fds::APP_STDERR)?,
+        journal: take_journal(),
         admin_tcp: settings.admin.listen.map(|_| tcp(fds::ADMIN_TCP)).transpose()?,
         admin_sock: settings.admin.sock.as_ref().map(|_| sock(fds::ADMIN_SOCK)).transpose()?,
         ingress: settings.ingress.as_ref().map(|_| tcp(fds::INGRESS)).transpose()?,
@@ -72,6 +75,16 @@ pub(super) fn inherit() -> Result<Inheritance, Error> {
 fn take(number: i32) -> Result<OwnedFd, Error> {
     sys::take_inherited(number)
         .map_err(|errno| Error::Wire { problem: format!("descriptor {number}: {errno}") })
+}
+
+/// All of it or nothing: the guard has none where the kernel refused it.
+fn take_journal() -> Option<journal::Kept> {
+    let journal = take(fds::JOURNAL).ok()?;
+    Some(journal::Kept {
+        journal,
+        staged: take(fds::STAGED).ok()?,
+        staging: take(fds::STAGING).ok()?,
+    })
 }
 
 fn greeting(control: &mut StdUnixStream, inbox: &mut Inbox) -> Result<(Settings, Snapshot), Error> {

@@ -18,6 +18,9 @@ use crate::{
 /// How long the last lines have when the guard was killed.
 const ORPHANED_FLUSH: Duration = Duration::from_millis(500);
 
+/// After a takeover, how long what was ready may be unknown before it counts as lost.
+const TAKEOVER_SETTLES: Duration = Duration::from_secs(2);
+
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The driver of one engine.
@@ -35,7 +38,15 @@ pub(super) struct Driver {
     emptied: Option<Task>,
     /// Ends with the last line.
     flush: Option<Task>,
+    /// Ends with the last scrape.
+    scrape: Option<Task>,
+    /// Ends when an engine that took over has had time to learn what is ready.
+    settling: Option<Task>,
+    /// What the guard was told last of readiness.
+    told_ready: bool,
     is_ready: bool,
+    /// Of the app, for whoever asks why it ended.
+    last_lines: Vec<String>,
 }
 
 /// How the engine ended.
@@ -63,12 +74,14 @@ impl Driver {
             grace: settings.stop.grace,
             sweep: settings.stop.sweep,
             flush: settings.stop.flush,
+            linger: settings.stop.linger,
         };
         let (mut machine, effects) = Machine::resume(plan, changes::past(&snapshot), clock());
         if parts.ingress.is_some() {
             // Whether it is idle is known once it refuses work, and then it says so.
             machine.on(Event::Busy, clock());
         }
+        let (is_takeover, is_ready) = (snapshot.engine_restarts > 0, snapshot.is_ready);
         let recorder = Recorder::new(parts.metrics.clone(), &settings, &snapshot);
         let driver = Self {
             recorder,
@@ -81,14 +94,18 @@ impl Driver {
             start_check: None,
             emptied: None,
             flush: None,
-            is_ready: false,
+            scrape: None,
+            settling: is_takeover.then(|| Box::pin(tokio::time::sleep(TAKEOVER_SETTLES)) as Task),
+            told_ready: is_ready,
+            is_ready,
+            last_lines: Vec::new(),
         };
         (driver, effects)
     }
 
     /// Runs until there is nothing left but to exit.
     pub(super) async fn run(mut self, effects: Vec<Effect>) -> End {
-        self.note_app(App::Waiting);
+        self.take_over();
         if let Some(end) = self.carry_out(effects).await {
             return end;
         }
@@ -108,7 +125,10 @@ impl Driver {
                 () = finished(&mut self.flush) => vec![Event::Flushed],
                 Ok(()) = board.changed() => self.readiness(),
                 () = finished(&mut self.emptied) => vec![Event::Idle],
+                () = finished(&mut self.scrape) => vec![Event::Scraped],
+                () = finished(&mut self.settling) => self.readiness(),
             };
+            self.tell_ready().await;
             for event in events {
                 let effects = self.machine.on(event, clock());
                 if let Some(end) = self.carry_out(effects).await {
@@ -121,7 +141,10 @@ impl Driver {
     async fn carry_out(&mut self, effects: Vec<Effect>) -> Option<End> {
         for effect in effects {
             match effect {
-                Effect::Enter(phase) => self.enter(phase),
+                Effect::Enter(phase) => {
+                    self.enter(phase);
+                    self.tell_ready().await;
+                }
                 Effect::Arm(timer, at) => drop(self.timers.insert(timer, at)),
                 Effect::Spawn if !self.settings.workload.has_app() => self.serve_static(),
                 Effect::Spawn => {
@@ -141,9 +164,13 @@ impl Driver {
                 }
                 Effect::Sweep => self.control.ask(&ToGuard::Sweep).await,
                 Effect::Flush => self.flush(),
+                Effect::AwaitScrape => {
+                    self.scrape = Some(Box::pin(self.parts.metrics.next_scrape(Moment::now())));
+                }
                 Effect::Exit(outcome) => {
                     let reason = narrate::cause(outcome.cause).to_owned();
-                    self.control.ask(&ToGuard::Exit { code: outcome.code, reason }).await;
+                    let (code, last_lines) = (outcome.code, std::mem::take(&mut self.last_lines));
+                    self.control.ask(&ToGuard::Exit { code, reason, last_lines }).await;
                     return Some(End::Exit(outcome));
                 }
             }
@@ -214,6 +241,29 @@ impl Driver {
         events
     }
 
+    /// Begins where the engine before left off, which has said what there was to say of a start.
+    fn take_over(&mut self) {
+        if self.snapshot.engine_restarts == 0 {
+            return self.note_app(App::Waiting);
+        }
+        narrate::taken_over(&self.parts.sink, self.snapshot.engine_restarts);
+        match self.snapshot.app {
+            App::Running { pid, .. } => {
+                self.recorder.orphans(&self.snapshot);
+                self.parts.board.app_spawned(pid.unsigned_abs(), Moment::now());
+            }
+            App::Waiting | App::Failed { .. } | App::Exited { .. } => self.note_app(App::Waiting),
+        }
+    }
+
+    /// Has the guard remember what was said of readiness.
+    async fn tell_ready(&mut self) {
+        if self.told_ready != self.is_ready {
+            self.told_ready = self.is_ready;
+            self.control.ask(&ToGuard::Ready(self.is_ready)).await;
+        }
+    }
+
     /// Tells the board of the app, if it changed.
     fn note_app(&mut self, before: App) {
         self.recorder.orphans(&self.snapshot);
@@ -245,7 +295,10 @@ impl Driver {
         let now = Moment::now();
         let snapshot = self.parts.board.snapshot();
         let reasons = board::ready(&snapshot, now);
-        if self.is_ready != reasons.is_empty() {
+        if reasons.is_empty() || snapshot.draining {
+            self.settling = None;
+        }
+        if self.settling.is_none() && self.is_ready != reasons.is_empty() {
             self.is_ready = reasons.is_empty();
             // A stop has said so already.
             if self.is_ready || !snapshot.draining {

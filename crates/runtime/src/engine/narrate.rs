@@ -67,6 +67,15 @@ pub(super) fn spawned(sink: &Sink, pid: i32) {
     );
 }
 
+/// An engine died, and this one goes on; the app noticed nothing.
+pub(super) fn taken_over(sink: &Sink, restarts: u32) {
+    sink.event(
+        Level::Warn,
+        "the engine was started again",
+        &[named(log_events::ENGINE_RESTARTED), ("restarts", Value::from(restarts))],
+    );
+}
+
 /// The app could not be started.
 pub(super) fn not_spawned(sink: &Sink, settings: &Settings, code: u8) {
     sink.event(

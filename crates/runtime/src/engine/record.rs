@@ -46,6 +46,7 @@ impl Recorder {
             Phase::Stopping => Some(StopPhase::Grace),
             Phase::Sweeping => Some(StopPhase::Sweep),
             Phase::Flushing => Some(StopPhase::Flush),
+            Phase::Lingering => Some(StopPhase::Linger),
             _ => None,
         };
         if let Some((phase, since)) = self.phase.take() {

@@ -34,7 +34,10 @@ impl Guard<'_> {
     pub(super) fn next_backstop(&self) -> Option<(Duration, Backstop)> {
         let stop = self.settings.stop;
         if let Some(since) = self.sweep_since {
-            return Some((since + stop.sweep + stop.flush + 2 * SLACK, Backstop::Exit));
+            return Some((
+                since + stop.sweep + stop.flush + stop.linger + 2 * SLACK,
+                Backstop::Exit,
+            ));
         }
         if let Some(since) = self.killed_at {
             return Some((since + SLACK, Backstop::Sweep));

@@ -33,6 +33,9 @@ pub struct Ending {
     pub service: String,
     /// The replica.
     pub instance: String,
+    /// The last lines of the application, redacted.
+    #[serde(default)]
+    pub last_lines: Vec<String>,
     /// When, in seconds since 1970.
     pub ended_at: u64,
     /// The stop that led to it, if one was asked for.

@@ -25,6 +25,7 @@ use nix::{
 use super::listen::Listeners;
 use crate::{
     engine,
+    logs::journal,
     settings::{Settings, Workload},
     sys::{self, ChildSetup},
     wire::{Environment, fds},
@@ -40,6 +41,8 @@ pub(super) struct Pipes {
     reads: [OwnedFd; 2],
     /// Ours until the app has them: its own end must be seen.
     writes: Option<[OwnedFd; 2]>,
+    /// How far the lines are; without it an engine's death repeats some.
+    journal: Option<journal::Kept>,
 }
 
 impl Pipes {
@@ -51,7 +54,11 @@ impl Pipes {
             // Unprivileged users have a limit on all their pipes together; a shallow one works.
             let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
         }
-        Ok(Self { reads: [stdout, stderr], writes: Some([stdout_write, stderr_write]) })
+        Ok(Self {
+            reads: [stdout, stderr],
+            writes: Some([stdout_write, stderr_write]),
+            journal: journal::Kept::create().ok(),
+        })
     }
 
     /// Gives up the ends that the app writes to.
@@ -69,6 +76,10 @@ pub(super) fn engine(listeners: &Listeners, pipes: &Pipes, control: OwnedFd) -> 
     inherited.push((fds::GUARD, control));
     inherited.push((fds::APP_STDOUT, pipes.reads[0].try_clone()?));
     inherited.push((fds::APP_STDERR, pipes.reads[1].try_clone()?));
+    if let Some(journal) = &pipes.journal {
+        let journal::Kept { journal, staged, staging } = journal.try_clone()?;
+        inherited.extend([(fds::JOURNAL, journal), (fds::STAGED, staged), (fds::STAGING, staging)]);
+    }
     let mappings = inherited
         .into_iter()
         .map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd })

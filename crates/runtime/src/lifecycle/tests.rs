@@ -10,7 +10,7 @@ const APP_CODE: u8 = 7;
 /// No walk asks for a stop later than this, in ticks.
 const LAST_STOP: u64 = 2;
 
-const EVENTS: [Event; 12] = [
+const EVENTS: [Event; 13] = [
     Event::Boot,
     Event::GatesPassed,
     Event::Spawned,
@@ -23,10 +23,16 @@ const EVENTS: [Event; 12] = [
     Event::AppExited { code: APP_CODE },
     Event::Swept,
     Event::Flushed,
+    Event::Scraped,
 ];
 
 fn ticks(n: u64) -> Duration {
     Duration::from_millis(n)
+}
+
+/// The longest that a stop may take.
+fn budget(plan: Plan) -> Duration {
+    plan.drain + plan.grace + plan.sweep + plan.flush + plan.linger
 }
 
 fn plan(is_gated: bool, has_app: bool) -> Plan {
@@ -38,6 +44,7 @@ fn plan(is_gated: bool, has_app: bool) -> Plan {
         grace: ticks(4),
         sweep: ticks(1),
         flush: ticks(1),
+        linger: ticks(1),
     }
 }
 
@@ -118,7 +125,7 @@ impl Node {
     fn check(&self) {
         let plan = self.machine.plan;
         if let Some(since) = self.stop_since {
-            let latest = since + plan.drain + plan.grace + plan.sweep + plan.flush;
+            let latest = since + budget(plan);
             assert!(self.exit.is_some() || self.now <= latest, "a stop outlived its budget");
         }
         if let (Some(exit), Some(code)) = (self.exit, self.app_code) {
@@ -158,7 +165,7 @@ impl Node {
 }
 
 fn walk(plan: Plan) -> BTreeSet<Node> {
-    let limit = ticks(LAST_STOP) + plan.drain + plan.grace + plan.sweep + plan.flush + ticks(1);
+    let limit = ticks(LAST_STOP) + budget(plan) + ticks(1);
     let mut seen = BTreeSet::new();
     let mut open = vec![Node::new(plan)];
     while let Some(node) = open.pop() {
@@ -254,6 +261,7 @@ fn a_killed_app_that_is_never_seen_to_end_counts_as_137() {
             (6, Event::Timer(Timer::Grace)),
             (7, Event::Timer(Timer::Sweep)),
             (8, Event::Timer(Timer::Flush)),
+            (8, Event::Scraped),
         ],
     );
     assert!(effects.contains(&Effect::Kill));
@@ -283,4 +291,20 @@ fn a_new_engine_takes_a_stop_over_with_the_time_that_is_left() {
     assert!(effects.contains(&Effect::Arm(Timer::Drain, ticks(12))));
     let effects = machine.on(Event::Timer(Timer::Drain), ticks(14));
     assert!(effects.contains(&Effect::Arm(Timer::Grace, ticks(16))), "{effects:?}");
+}
+
+#[test]
+fn a_stop_waits_for_a_last_scrape_but_not_for_a_second_signal() {
+    let mut machine = started();
+    let lingers =
+        [(0, QUIT), (0, Event::AppExited { code: 0 }), (0, Event::Swept), (0, Event::Flushed)];
+    let effects = run(&mut machine, &lingers);
+    assert!(effects.ends_with(&[
+        Effect::Enter(Phase::Lingering),
+        Effect::Arm(Timer::Linger, ticks(1)),
+        Effect::AwaitScrape
+    ]));
+    let exit = Effect::Exit(Outcome { code: 0, cause: Cause::App });
+    assert_eq!(machine.clone().on(Event::Scraped, ticks(0)).last(), Some(&exit));
+    assert_eq!(machine.on(TERM, ticks(0)).last(), Some(&exit));
 }

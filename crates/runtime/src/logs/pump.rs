@@ -3,20 +3,19 @@
 //!
 //! Edge-triggered epoll, because bytes of a partial line stay in the pipe while it waits for its
 //! end; meanwhile the pipe is also looked at now and then (`Source::holds_back` says why). It
-//! deliberately writes with plain blocking calls. Invariant: bytes are consumed from a pipe
-//! only after the lines made of them were written, or had to be dropped and were counted.
+//! deliberately writes with blocking calls. Invariant: bytes are taken from a pipe only together
+//! with the lines made of them (`journal`), or when these had to be dropped and were counted.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::sync::oneshot;
 
+use super::journal::{Journal, Output, Take};
 use super::sink::{Queue, rfc3339};
 use super::source::{Filled, Scratch, Source};
 use super::split::Splitter;
@@ -42,6 +41,7 @@ pub(super) struct Pump {
     format: Format,
     lanes: [Lane; 2],
     scratch: Scratch,
+    journal: Option<Journal>,
     lines: Output,
     /// Only in [`Format::Raw`].
     raw_stderr: Output,
@@ -79,10 +79,24 @@ impl Pump {
     ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let scratch = Scratch::new()?;
-        let lanes = [
+        let mut lanes = [
             Lane::new(settings, Stream::Stdout, inputs.stdout, &scratch)?,
             Lane::new(settings, Stream::Stderr, inputs.stderr, &scratch)?,
         ];
+        let mut lines = Output::new(outputs.stdout, 0);
+        let mut raw_stderr = Output::new(outputs.stderr, 1);
+        let journal = match inputs.journal {
+            Some(kept) => {
+                let pipes = [lanes[0].source.pipe(), lanes[1].source.pipe()];
+                let outputs = [&mut lines, &mut raw_stderr];
+                let (journal, states) = Journal::resume(kept, pipes, outputs)?;
+                for (lane, state) in lanes.iter_mut().zip(states) {
+                    lane.splitter = lane.splitter.clone().resumed(state);
+                }
+                Some(journal)
+            }
+            None => None,
+        };
         for (token, lane) in (0..).zip(&lanes) {
             let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
             match epoll.add(&lane.source, EpollEvent::new(edge, token)) {
@@ -92,13 +106,13 @@ impl Pump {
             }
         }
         epoll.add(queue.wake(), EpollEvent::new(EpollFlags::EPOLLIN, QUEUE_TOKEN))?;
-        let is_torn = settings.is_takeover && settings.format == Format::Json;
         Ok(Self {
             format: settings.format,
             lanes,
             scratch,
-            lines: Output::new(outputs.stdout, is_torn),
-            raw_stderr: Output::new(outputs.stderr, false),
+            journal,
+            lines,
+            raw_stderr,
             counters,
             queue,
             own: Vec::new(),
@@ -220,41 +234,34 @@ impl Pump {
 
     fn pass_lines(&mut self, index: usize) {
         let ts = rfc3339(Timestamp::now());
-        let lane = &mut self.lanes[index];
-        let counters = self.counters.of(lane.stream);
         let (mut taken, mut lines) = (0, 0);
-        while let Some(piece) = lane.splitter.next(&lane.source.window()[taken..]) {
+        loop {
+            let lane = &mut self.lanes[index];
+            let Some(piece) = lane.splitter.next(&lane.source.window()[taken..]) else { break };
             taken += piece.taken;
             if piece.is_leftover {
                 continue;
             }
+            let counters = self.counters.of(lane.stream);
             counters.truncated.inc_by(u64::from(piece.is_first_cut));
             enrich(piece.bytes, piece.is_cut, &ts, &lane.context, &mut self.batch);
             self.batch.push(b'\n');
             lines += 1;
             if self.batch.len() >= BATCH_BYTES {
-                self.lines.write(&mut self.batch, lines, counters);
-                lane.consume(taken, &self.scratch);
+                self.commit(index, taken, lines);
                 (taken, lines) = (0, 0);
             }
         }
-        self.lines.write(&mut self.batch, lines, counters);
-        lane.consume(taken, &self.scratch);
-        lane.absorb(&self.scratch);
+        self.commit(index, taken, lines);
+        self.lanes[index].absorb(&self.scratch);
     }
 
     fn pass_bytes(&mut self, index: usize) {
-        let lane = &mut self.lanes[index];
-        let window = lane.source.window();
+        let window = self.lanes[index].source.window();
         self.batch.extend_from_slice(window);
         let taken = window.len();
         let lines = memchr::memchr_iter(b'\n', window).count();
-        let output = match lane.stream {
-            Stream::Stdout => &mut self.lines,
-            Stream::Stderr | Stream::Plimsoll => &mut self.raw_stderr,
-        };
-        output.write(&mut self.batch, lines as u64, self.counters.of(lane.stream));
-        lane.consume(taken, &self.scratch);
+        self.commit(index, taken, lines as u64);
     }
 
     /// Passes on a partial line as it is.
@@ -265,23 +272,61 @@ impl Pump {
         let (ts, taken) = (rfc3339(Timestamp::now()), piece.taken);
         enrich(piece.bytes, piece.is_cut, &ts, &lane.context, &mut self.batch);
         self.batch.push(b'\n');
-        self.lines.write(&mut self.batch, 1, self.counters.of(lane.stream));
-        lane.consume(taken, &self.scratch);
+        self.commit(index, taken, 1);
+    }
+
+    /// Writes the batch, which holds `lines`, and takes the first `taken` bytes of the lane's
+    /// window, which they were made of; counts the lines as written or dropped.
+    fn commit(&mut self, index: usize, taken: usize, lines: u64) {
+        let lane = &mut self.lanes[index];
+        if self.batch.is_empty() {
+            return lane.consume(taken, &self.scratch);
+        }
+        let output = match (self.format, lane.stream) {
+            (Format::Raw, Stream::Stderr) => &mut self.raw_stderr,
+            _ => &mut self.lines,
+        };
+        let Some(journal) = &mut self.journal else {
+            let written = output.write_all(&self.batch);
+            self.counters.of(lane.stream).wrote(lines, &written);
+            empty(&mut self.batch);
+            return lane.consume(taken, &self.scratch);
+        };
+        let count = lane.source.release(taken);
+        let state = lane.splitter.state();
+        let take = Take { lane: index, pipe: lane.source.pipe(), count, state };
+        let (written, gone) = journal.carry(output, &self.batch, Some(take));
+        self.counters.of(lane.stream).wrote(lines, &written);
+        lane.end_on_error(&gone);
+        empty(&mut self.batch);
     }
 
     /// Writes the lines of our own, and says whether the end was asked for.
     fn write_own(&mut self) -> bool {
         let is_finishing = self.queue.take(&mut self.own);
         self.has_written_own = !self.own.is_empty();
-        let counters = self.counters.of(Stream::Plimsoll);
-        let lines = memchr::memchr_iter(b'\n', &self.own).count() as u64;
-        match self.format {
-            Format::Json => self.lines.write(&mut self.own, lines, counters),
-            Format::Raw => self.raw_stderr.write(&mut self.own, lines, counters),
-            Format::Off => self.own.clear(),
+        if !self.has_written_own || self.format == Format::Off {
+            self.own.clear();
+            return is_finishing;
         }
+        let output = match self.format {
+            Format::Raw => &mut self.raw_stderr,
+            Format::Json | Format::Off => &mut self.lines,
+        };
+        let written = match &mut self.journal {
+            Some(journal) => journal.carry(output, &self.own, None).0,
+            None => output.write_all(&self.own),
+        };
+        let lines = memchr::memchr_iter(b'\n', &self.own).count() as u64;
+        self.counters.of(Stream::Plimsoll).wrote(lines, &written);
+        empty(&mut self.own);
         is_finishing
     }
+}
+
+fn empty(batch: &mut Vec<u8>) {
+    batch.clear();
+    batch.shrink_to(4 * BATCH_BYTES);
 }
 
 impl Lane {
@@ -331,65 +376,6 @@ impl Lane {
             self.is_ready = false;
             self.is_ended = true;
         }
-    }
-}
-
-/// A descriptor that lines are written to.
-#[derive(Debug)]
-struct Output {
-    file: File,
-    /// Nobody will ever read again.
-    is_closed: bool,
-    /// The last write ended, or an earlier engine died, in the middle of a line.
-    is_torn: bool,
-}
-
-impl Output {
-    fn new(file: OwnedFd, is_torn: bool) -> Self {
-        Self { file: File::from(file), is_closed: false, is_torn }
-    }
-
-    /// Writes and empties `batch`, which holds `lines`, and counts them as written or dropped.
-    fn write(&mut self, batch: &mut Vec<u8>, lines: u64, counters: &super::StreamCounters) {
-        if batch.is_empty() {
-            return;
-        }
-        if self.is_torn {
-            self.is_torn = self.write_all(b"\n").is_err();
-        }
-        let written = if self.is_closed {
-            Err(io::ErrorKind::BrokenPipe.into())
-        } else {
-            self.write_all(batch)
-        };
-        match written {
-            Ok(()) => counters.lines.inc_by(lines),
-            Err(error) => {
-                self.is_closed = error.kind() == io::ErrorKind::BrokenPipe;
-                self.is_torn = true;
-                counters.dropped.inc_by(lines)
-            }
-        };
-        batch.clear();
-        batch.shrink_to(4 * BATCH_BYTES);
-    }
-
-    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.file.write(bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Someone who shares the descriptor made it non-blocking.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let mut asked = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-                    // An interrupted wait is only a short one.
-                    let _ = poll(&mut asked, PollTimeout::NONE);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }
 

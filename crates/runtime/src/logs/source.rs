@@ -152,11 +152,9 @@ impl Source {
         }
     }
 
-    /// Drops the first `count` bytes of the window, and takes them from the pipe.
-    ///
-    /// # Errors
-    /// When the pipe does not give what it showed; someone else reads it.
-    pub(super) fn consume(&mut self, count: usize, scratch: &Scratch) -> io::Result<()> {
+    /// Drops the first `count` bytes of the window. So many of them as it says are still to be
+    /// taken from the pipe.
+    pub(super) fn release(&mut self, count: usize) -> usize {
         let in_memory = self.window.len() - self.in_pipe;
         let from_pipe = count.saturating_sub(in_memory);
         self.window.drain(..count);
@@ -164,6 +162,20 @@ impl Source {
             self.window.shrink_to(FILL_BYTES_MAX);
         }
         self.in_pipe -= from_pipe;
+        from_pipe
+    }
+
+    /// The pipe itself.
+    pub(super) fn pipe(&self) -> &File {
+        &self.pipe
+    }
+
+    /// Drops the first `count` bytes of the window, and takes them from the pipe.
+    ///
+    /// # Errors
+    /// When the pipe does not give what it showed; someone else reads it.
+    pub(super) fn consume(&mut self, count: usize, scratch: &Scratch) -> io::Result<()> {
+        let from_pipe = self.release(count);
         discard(&self.pipe, scratch.null.as_ref(), from_pipe)
     }
 

@@ -35,6 +35,20 @@ impl Splitter {
         Self { line_bytes_max: line_bytes_max.max(4), is_in_cut: false, is_after_flush: false }
     }
 
+    /// What a successor must know to go on with the same line.
+    #[must_use]
+    pub fn state(&self) -> u64 {
+        u64::from(self.is_in_cut) | u64::from(self.is_after_flush) << 1
+    }
+
+    /// Goes on where another left off with this [`Splitter::state`].
+    #[must_use]
+    pub fn resumed(mut self, state: u64) -> Self {
+        self.is_in_cut = state & 1 != 0;
+        self.is_after_flush = state & 2 != 0;
+        self
+    }
+
     /// The first line of `window`, or none when its end is not there yet.
     pub fn next<'a>(&mut self, window: &'a [u8]) -> Option<Piece<'a>> {
         let reach = window.len().min(self.line_bytes_max + 1);

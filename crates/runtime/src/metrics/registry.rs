@@ -176,6 +176,7 @@ impl Handles {
             StopPhase::Grace => "grace",
             StopPhase::Sweep => "sweep",
             StopPhase::Flush => "flush",
+            StopPhase::Linger => "linger",
         };
         self.shutdown_phase.get_or_create_owned(&[("phase", phase)])
     }

@@ -12,6 +12,7 @@ use contract::env_vars::{self, Var};
 use runtime::error::Error;
 use runtime::settings::{
     IngressSettings, Settings, StopSettings, Workload, parse_address, parse_duration, parse_listen,
+    parse_rewrites,
 };
 
 /// Set by Kubernetes in every container.
@@ -41,6 +42,8 @@ pub(super) fn settings(
         settings.logs = logs;
     }
     settings.state = words.path(&env_vars::STATE);
+    settings.termination_log = words.path(&env_vars::TERMINATION_LOG);
+    settings.exec = words.switch(&env_vars::EXEC).unwrap_or(false);
     let mut problems = words.problems;
     if let Err(errors) = settings.check() {
         problems.extend(errors.into_iter().map(anyhow::Error::from));
@@ -113,6 +116,9 @@ fn application(words: &mut Words<'_>, settings: &mut Settings) {
     if let Some(scope) = words.parsed(&env_vars::SIGNAL_SCOPE, str::parse) {
         app.signal_scope = scope;
     }
+    if let Some(rewrites) = words.parsed(&env_vars::SIGNAL_REWRITE, parse_rewrites) {
+        app.signal_rewrite = rewrites;
+    }
     if let Some(codes) = words.parsed(&env_vars::SUCCESS_EXIT_CODES, parse_codes) {
         app.success_exit_codes = codes;
     }
@@ -129,6 +135,9 @@ fn stop(words: &mut Words<'_>) -> StopSettings {
     }
     if let Some(signal) = words.parsed(&env_vars::STOP_SIGNAL, str::parse) {
         stop.signal = signal;
+    }
+    if let Some(linger) = words.parsed(&env_vars::LINGER, parse_duration) {
+        stop.linger = linger;
     }
     match words.parsed(&env_vars::STOP_BUDGET, parse_duration) {
         Some(budget) if budget > Duration::ZERO => stop.within(budget),
@@ -249,7 +258,11 @@ mod tests {
             let given = [(var.name, OsString::from_vec(vec![0xff]))].into();
             let is_wrong = settings(&given, &["true".into()]).is_err();
             let changes = match settings(&given, &["true".into()]) {
-                Ok(settings) => settings.admin.sock.is_some() || settings.state.is_some(),
+                Ok(settings) => {
+                    settings.admin.sock.is_some()
+                        || settings.state.is_some()
+                        || settings.termination_log.is_some()
+                }
                 Err(_) => false,
             };
             assert!(is_wrong || changes, "nobody reads `{}`", var.name);
