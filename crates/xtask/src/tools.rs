@@ -122,6 +122,13 @@ const TOOLS: &[Tool] = &[
         used_by: "tools: the jars of Kafka",
     },
     Tool {
+        program: "go",
+        also_in: &["/usr/local/go/bin"],
+        source: Source::Debian("golang-go"),
+        need: Need::Test,
+        used_by: "tests: a Go server under `run`",
+    },
+    Tool {
         program: "curl",
         also_in: &[],
         source: Source::Debian("curl"),
