@@ -129,7 +129,7 @@ impl RequestBody {
     /// Holds the body back until the application asks for it.
     pub(crate) fn hold_until(&mut self, signal: Arc<Signal>) {
         if let Self::Stream(stream) = self {
-            stream.gate = Some(Gate { signal, wait: Box::pin(tokio::time::sleep(EXPECT_WAIT)) });
+            stream.gate = Some(Gate { signal, wait: None });
         }
     }
 }
@@ -257,7 +257,8 @@ impl Signal {
 #[derive(Debug)]
 struct Gate {
     signal: Arc<Signal>,
-    wait: Pin<Box<Sleep>>,
+    /// Set when the head is on its way: an application that is waited for owes no answer yet.
+    wait: Option<Pin<Box<Sleep>>>,
 }
 
 impl Gate {
@@ -269,6 +270,7 @@ impl Gate {
             }
             state.waker = Some(cx.waker().clone());
         }
-        self.wait.as_mut().poll(cx)
+        let wait = self.wait.get_or_insert_with(|| Box::pin(tokio::time::sleep(EXPECT_WAIT)));
+        wait.as_mut().poll(cx)
     }
 }

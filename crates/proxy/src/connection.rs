@@ -18,7 +18,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -29,6 +29,7 @@ use crate::framing::Framing;
 use crate::limits::{BUFFER_BYTES_MAX, H2_RESETS_MAX};
 use crate::server::{Drain, Shared};
 use crate::trust::Peer;
+use crate::turn::StreamExecutor;
 use crate::watch::{Hooks, Refusal};
 
 /// What an HTTP/2 client sends first.
@@ -142,7 +143,7 @@ async fn serve_h2<H: Hooks>(
     client: &Arc<Client<H>>,
 ) -> bool {
     let limits = &shared.settings.limits;
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(StreamExecutor { stall_timeout: limits.stall_timeout });
     builder
         .timer(TokioTimer::new())
         .keep_alive_interval(H2_PING)

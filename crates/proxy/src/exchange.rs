@@ -29,6 +29,7 @@ use crate::router::{Route, Target, normal_host};
 use crate::server::{Counted, Drain};
 use crate::site::SiteBody;
 use crate::trace::TraceContext;
+use crate::turn::Turn;
 use crate::upstream::InFlight;
 use crate::watch::{Exchange, Hooks, Outcome};
 
@@ -41,10 +42,11 @@ pub(crate) async fn exchange<H: Hooks>(
     request: Request<Incoming>,
 ) -> Result<Response<ExchangeBody<H>>, Infallible> {
     let (mut parts, body) = request.into_parts();
+    let has_body = !body.is_end_stream();
     let is_http1 = parts.version <= Version::HTTP_11;
     let mut flight = Flight::begin(client, &parts);
     let asked_upgrade = is_http1 && flight.seen.upgrade;
-    let Answer { mut response, outcome, must_close, tunnel } =
+    let Answer { mut response, outcome, must_close, took_body, tunnel } =
         decide(&mut flight, &mut parts, body).await;
     flight.outcome = outcome;
     flight.status = Some(response.status());
@@ -57,6 +59,8 @@ pub(crate) async fn exchange<H: Hooks>(
         return Ok(response.map(|source| ExchangeBody::new(source, None)));
     }
     // Bytes of another protocol that came early cannot be another request.
+    // Nobody reads the rest of a request that was answered before its end.
+    let must_close = must_close || has_body && !took_body;
     let must_close = must_close || asked_upgrade && !flight.client.wire.deny_upgrade();
     if is_http1 && (must_close || shared.phase() >= Drain::Announce) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -154,6 +158,8 @@ pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
     /// Whether the client's connection cannot go on.
     pub(crate) must_close: bool,
+    /// Whether all of the request body was read.
+    pub(crate) took_body: bool,
     /// What the connection becomes after the response.
     pub(crate) tunnel: Option<Tunnel>,
 }
@@ -161,7 +167,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// An answer after which the connection goes on.
     pub(crate) fn new(response: Response<Source>, outcome: Outcome) -> Self {
-        Self { response, outcome, must_close: false, tunnel: None }
+        Self { response, outcome, must_close: false, took_body: false, tunnel: None }
     }
 
     /// A refusal after which the connection is not trusted with another request.
@@ -275,6 +281,8 @@ impl<H: Hooks> Drop for Flight<H> {
 pub(crate) struct ExchangeBody<H: Hooks> {
     source: Source,
     flight: Option<Box<Flight<H>>>,
+    /// Whose turn it is, on HTTP/2.
+    turn: Option<Arc<Turn>>,
     /// An error that waits until what came before it was written.
     error: Option<BodyError>,
 }
@@ -331,7 +339,11 @@ impl Source {
 
 impl<H: Hooks> ExchangeBody<H> {
     fn new(source: Source, flight: Option<Box<Flight<H>>>) -> Self {
-        Self { source, flight, error: None }
+        let turn = Turn::current();
+        if let Some(turn) = &turn {
+            turn.answered();
+        }
+        Self { source, flight, turn, error: None }
     }
 }
 
@@ -347,7 +359,11 @@ impl<H: Hooks> Body for ExchangeBody<H> {
         if let Some(error) = this.error.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        let frame = std::task::ready!(this.source.poll_frame(cx));
+        let frame = this.source.poll_frame(cx);
+        if let Some(turn) = &this.turn {
+            turn.asked(frame.is_ready());
+        }
+        let frame = std::task::ready!(frame);
         let Some(flight) = &mut this.flight else { return Poll::Ready(frame) };
         let is_forwarded = matches!(this.source, Source::Upstream(_));
         match &frame {

@@ -77,7 +77,10 @@ pub(crate) async fn forward<H: Hooks>(
             switch(sent, upgrade, upstream)
         }
         Ok(sent) => respond(sent, request, upstream, shard),
-        Err(failure) => failed(&failure, &parts.headers, upstream, progress.as_deref()),
+        Err(failure) => Answer {
+            took_body: request.is_sent(),
+            ..failed(&failure, &parts.headers, upstream, progress.as_deref())
+        },
     }
 }
 
@@ -271,7 +274,7 @@ fn respond(sent: Sent, request: Outgoing, upstream: &Arc<Upstream>, shard: usize
             Outcome::ClientLeft,
         )
     };
-    Answer::new(response(head, source), outcome)
+    Answer { took_body: is_sent, ..Answer::new(response(head, source), outcome) }
 }
 
 fn response(head: Head, source: Source) -> Response<Source> {

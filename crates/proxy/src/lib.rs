@@ -30,6 +30,7 @@ pub mod site;
 pub mod trace;
 mod trust;
 mod tunnel;
+mod turn;
 pub mod upstream;
 pub mod watch;
 

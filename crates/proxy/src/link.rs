@@ -40,6 +40,8 @@ const READ_BYTES_MAX: usize = BUFFER_BYTES_MAX / 2;
 pub(crate) struct Link {
     stream: Stream,
     buffer: Buffer,
+    /// Bytes of the buffer in which no whole head was found.
+    n_seen: usize,
     /// Whether it has carried an exchange before.
     is_reused: bool,
     /// Whether it can carry another one after this.
@@ -58,16 +60,21 @@ pub(crate) enum LinkError {
 impl Link {
     /// Speaks HTTP/1.1 over a socket.
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, buffer: Buffer::default(), is_reused: false, is_kept: true }
+        Self { stream, buffer: Buffer::default(), n_seen: 0, is_reused: false, is_kept: true }
     }
 
     /// Whether it can carry an exchange now. Notices what the application closed, or said unasked.
     pub(crate) fn is_alive(&mut self) -> bool {
         self.is_reused = true;
         let mut cx = Context::from_waker(Waker::noop());
-        self.is_kept
-            && self.buffer.bytes.is_empty()
-            && self.buffer.poll_fill(&mut self.stream, &mut cx).is_pending()
+        if !self.is_kept || !self.buffer.bytes.is_empty() {
+            return false;
+        }
+        let Self { buffer, stream, .. } = self;
+        // A task that has used up its budget is told that every socket is silent, also a closed one.
+        let peek = std::future::poll_fn(|cx| buffer.poll_fill(stream, cx));
+        let peek = pin!(tokio::task::coop::unconstrained(peek));
+        peek.poll(&mut cx).is_pending()
     }
 
     /// Whether it has carried an exchange before, and may therefore have been closed meanwhile.
@@ -132,7 +139,7 @@ impl Link {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Head>, LinkError>> {
         if !self.buffer.bytes.is_empty() {
-            let read = response::head(&mut self.buffer.bytes, request.is_head);
+            let read = response::head(&mut self.buffer.bytes, &mut self.n_seen, request.is_head);
             if let Some(head) = read.map_err(|_| LinkError::Broken)? {
                 self.is_kept &= head.is_kept;
                 return Poll::Ready(Ok(Some(head)));
@@ -212,5 +219,31 @@ impl Buffer {
         let n_bytes = ready!(Pin::new(&mut pin!(stream.read_buf(&mut self.bytes))).poll(cx))?;
         self.is_busy = n_bytes == room;
         Poll::Ready(Ok(n_bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_closed_connection_is_noticed_by_a_task_without_budget() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let stream = ours.expect("a connection");
+        drop(theirs);
+        stream.readable().await.expect("the end of the connection");
+        let mut link = Link::new(Stream::Tcp(stream));
+        while tokio::task::coop::has_budget_remaining() {
+            // Each turn takes one piece of the budget without giving the thread back.
+            std::future::poll_fn(|cx| {
+                tokio::task::coop::poll_proceed(cx).map(|it| it.made_progress())
+            })
+            .await;
+        }
+        assert!(!link.is_alive());
     }
 }

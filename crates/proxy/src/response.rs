@@ -40,11 +40,22 @@ pub(crate) struct Head {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// Takes a head from the front of `bytes`; `None` when it is not all there.
+/// Takes a head from the front of `bytes`; `None` when it is not all there. `seen` says how many
+/// of the bytes were there at the last call, and is 0 for a new head.
 ///
 /// # Errors
 /// When it is no head, is too large, or leaves open where the body ends.
-pub(crate) fn head(bytes: &mut BytesMut, is_to_head: bool) -> Result<Option<Head>, Malformed> {
+pub(crate) fn head(
+    bytes: &mut BytesMut,
+    seen: &mut usize,
+    is_to_head: bool,
+) -> Result<Option<Head>, Malformed> {
+    // A head that trickles in is read again only when an empty line came: else whoever sends it
+    // byte by byte has it read as often.
+    let n_before = std::mem::replace(seen, bytes.len());
+    if n_before > 0 && !has_empty_line(&bytes[n_before.saturating_sub(2)..]) {
+        return Ok(None);
+    }
     let mut lines = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -53,6 +64,10 @@ pub(crate) fn head(bytes: &mut BytesMut, is_to_head: bool) -> Result<Option<Head
         Ok(httparse::Status::Partial) => return Ok(None),
         Ok(_) | Err(_) => return Err(Malformed),
     };
+    if has_bare_lf(&bytes[..n_bytes]) {
+        return Err(Malformed);
+    }
+    *seen = 0;
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
     let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let reason = parsed.reason.filter(|reason| Some(*reason) != status.canonical_reason());
@@ -82,6 +97,19 @@ pub(crate) fn head(bytes: &mut BytesMut, is_to_head: bool) -> Result<Option<Head
     let is_odd = says_body && (status.is_informational() || status == StatusCode::NO_CONTENT);
     let is_kept = is_kept && body != Decoder::UntilClose && !is_odd;
     Ok(Some(Head { status, reason, headers, body, is_kept, has_hop }))
+}
+
+/// Whether a line ends and the next one is empty, in whatever way lines end.
+fn has_empty_line(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes).any(|at| {
+        let rest = &bytes[at + 1..];
+        rest.starts_with(b"\n") || rest.starts_with(b"\r\n")
+    })
+}
+
+/// Whether a line ends without CR, which `httparse` takes and the next proxy may not.
+fn has_bare_lf(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
 fn is_kept(version: Version, has_hop: bool, headers: &HeaderMap) -> bool {

@@ -73,7 +73,8 @@ pub(crate) struct Shared<H> {
     pub(crate) hooks: H,
     pub(crate) router: ArcSwap<Router>,
     phase: AtomicU8,
-    phase_changed: Notify,
+    /// One for each phase that can be waited for.
+    phase_reached: [Notify; 2],
     in_flight: AtomicUsize,
     connections: AtomicUsize,
     went_quiet: Notify,
@@ -88,7 +89,7 @@ impl<H: Hooks> Server<H> {
                 hooks,
                 router: ArcSwap::from_pointee(router),
                 phase: AtomicU8::new(Drain::Serve as u8),
-                phase_changed: Notify::new(),
+                phase_reached: [Notify::new(), Notify::new()],
                 in_flight: AtomicUsize::new(0),
                 connections: AtomicUsize::new(0),
                 went_quiet: Notify::new(),
@@ -138,7 +139,9 @@ impl<H: Hooks> Server<H> {
     /// Enters a phase of the drain; an earlier one than the present is ignored.
     pub fn begin_drain(&self, phase: Drain) {
         self.shared.phase.fetch_max(phase as u8, Ordering::AcqRel);
-        self.shared.phase_changed.notify_waiters();
+        for reached in &self.shared.phase_reached[..phase as usize] {
+            reached.notify_waiters();
+        }
     }
 
     /// The present phase.
@@ -201,25 +204,21 @@ impl<H> Shared<H> {
     }
 
     /// Waits for a phase. Polled on every turn of a connection, so after it has registered its
-    /// waker it only looks at one atomic.
+    /// waker it only looks at one atomic. That is enough because whoever is woken for this phase
+    /// finds it reached: each phase wakes its own waiters, and it is stored before they are woken.
     pub(crate) fn reached(&self, phase: Drain) -> impl Future<Output = ()> {
-        let mut changed = Box::pin(self.phase_changed.notified());
-        let mut seen = None;
+        let place = (phase as usize).saturating_sub(1);
+        let mut reached = Box::pin(self.phase_reached[place].notified());
+        let mut is_waiting = false;
         std::future::poll_fn(move |cx| {
-            loop {
-                let now = self.phase();
-                if now >= phase {
-                    return Poll::Ready(());
-                }
-                if seen == Some(now) {
-                    return Poll::Pending;
-                }
-                if changed.as_mut().poll(cx).is_pending() {
-                    seen = Some(now);
-                } else {
-                    changed.set(self.phase_changed.notified());
-                }
+            if self.phase() >= phase {
+                return Poll::Ready(());
             }
+            if is_waiting {
+                return Poll::Pending;
+            }
+            is_waiting = true;
+            reached.as_mut().poll(cx)
         })
     }
 
@@ -263,5 +262,41 @@ impl<H> Drop for Counted<H> {
         if (self.count)(&self.shared).fetch_sub(1, Ordering::AcqRel) == 1 {
             self.shared.went_quiet.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Context, Wake, Waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_waits_for_the_second_phase_is_woken_by_it_though_it_looked_amid_the_first() {
+        let server = Server::new(Settings::default(), Router::default(), ());
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let mut reached = pin!(server.shared.reached(Drain::Refuse));
+        assert!(reached.as_mut().poll(&mut cx).is_pending());
+        // Another thread has stored the first phase and not yet told anybody.
+        server.shared.phase.store(Drain::Announce as u8, Ordering::SeqCst);
+        assert!(reached.as_mut().poll(&mut cx).is_pending());
+        server.begin_drain(Drain::Announce);
+        assert!(reached.as_mut().poll(&mut cx).is_pending());
+        let n_before = woken.0.load(Ordering::SeqCst);
+        server.begin_drain(Drain::Refuse);
+        assert!(woken.0.load(Ordering::SeqCst) > n_before, "nobody woke it");
+        assert!(reached.as_mut().poll(&mut cx).is_ready());
     }
 }

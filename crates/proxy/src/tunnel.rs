@@ -2,7 +2,8 @@
 //!
 //! It deliberately understands nothing of what passes (WebSocket frames included).
 //!
-//! Invariant: what either side had sent before the tunnel stood is delivered first.
+//! Invariant: what either side had sent before the tunnel stood is delivered first, and no write
+//! waits longer than [`TUNNEL_IDLE_MAX`].
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,17 +24,14 @@ const TUNNEL_BUFFER_BYTES: usize = 16 * 1024;
 pub(crate) async fn join(client: (TcpStream, Bytes), upstream: (Stream, Bytes)) -> (u64, u64) {
     let (mut client, early_in) = client;
     let (mut upstream, early_out) = upstream;
-    let mut counts = (early_in.len() as u64, early_out.len() as u64);
-    if upstream.write_all(&early_in).await.is_err() || client.write_all(&early_out).await.is_err() {
-        return counts;
-    }
+    let mut counts = (0, 0);
     let (mut client_read, mut client_write) = client.split();
     let (mut upstream_read, mut upstream_write) = tokio::io::split(&mut upstream);
     let moved = Moved::default();
     // The end of one direction leaves the other open; a broken one takes it along.
     let _ended = tokio::try_join!(
-        pump(&mut client_read, &mut upstream_write, &mut counts.0, &moved),
-        pump(&mut upstream_read, &mut client_write, &mut counts.1, &moved),
+        pump(early_in, &mut client_read, &mut upstream_write, &mut counts.0, &moved),
+        pump(early_out, &mut upstream_read, &mut client_write, &mut counts.1, &moved),
     );
     counts
 }
@@ -42,13 +40,17 @@ pub(crate) async fn join(client: (TcpStream, Bytes), upstream: (Stream, Bytes)) 
 #[derive(Debug, Default)]
 struct Moved(AtomicU64);
 
-/// Copies one direction to its end, and passes the end on.
+/// Copies one direction to its end, what came `early` first, and passes the end on.
 async fn pump(
+    early: Bytes,
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     count: &mut u64,
     moved: &Moved,
 ) -> io::Result<()> {
+    timeout(TUNNEL_IDLE_MAX, to.write_all(&early)).await??;
+    *count += early.len() as u64;
+    drop(early);
     let mut buffer = vec![0; TUNNEL_BUFFER_BYTES];
     loop {
         let seen = moved.0.load(Ordering::Relaxed);

@@ -189,3 +189,52 @@ async fn an_http2_body_that_stalls_is_408() {
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     assert_eq!(front.finished().await.outcome, Outcome::ClientLeft);
 }
+
+#[tokio::test]
+async fn an_http2_client_that_grants_no_window_is_cut_and_holds_no_application() {
+    let (gone_in, mut gone) = tokio::sync::mpsc::channel(1);
+    let app = script(move |mut socket, _| {
+        let gone_in = gone_in.clone();
+        async move {
+            crate::harness::read_head(&mut socket).await;
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n";
+            socket.write_all(head).await.unwrap();
+            let piece = vec![0; 64 * 1024];
+            while socket.write_all(&piece).await.is_ok() {}
+            gone_in.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let limits = Limits { stall_timeout: Duration::from_millis(150), ..Limits::default() };
+    let mut front = Front::limited(limits, app).await;
+    // A window of nothing, and one of a few bytes: neither is ever made larger.
+    for window in [0_u8, 100] {
+        let mut socket = front.connect().await;
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        // SETTINGS_INITIAL_WINDOW_SIZE.
+        bytes.extend_from_slice(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, window]);
+        bytes.extend_from_slice(&[0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 1, b'a']);
+        socket.write_all(&bytes).await.unwrap();
+        within(gone.recv()).await.unwrap();
+        assert_eq!(front.finished().await.outcome, Outcome::ClientLeft);
+        within(front.server.drained()).await;
+        drop(socket);
+    }
+}
+
+#[tokio::test]
+async fn an_http2_client_that_reads_slowly_but_steadily_is_served() {
+    let app = app(|_| async { http::Response::new(full(vec![7; 300_000])) }).await;
+    let limits = Limits { stall_timeout: Duration::from_millis(400), ..Limits::default() };
+    let front = Front::limited(limits, app).await;
+    let mut client = client(&front).await;
+    let request = Request::get("http://a/").body(Empty::<Bytes>::new()).unwrap();
+    let mut body = within(client.send_request(request)).await.unwrap().into_body();
+    let mut n_bytes = 0;
+    let mut tick = tokio::time::interval(Duration::from_millis(60));
+    while let Some(frame) = within(body.frame()).await {
+        tick.tick().await;
+        n_bytes += frame.unwrap().into_data().unwrap().len();
+    }
+    assert_eq!(n_bytes, 300_000);
+}

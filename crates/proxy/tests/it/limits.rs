@@ -236,3 +236,59 @@ async fn an_application_that_answers_early_and_reads_no_more_is_let_go() {
     // Nothing of it is read, so that only a closed connection ends this.
     within(async { while client.write_all(&piece).await.is_ok() {} }).await;
 }
+
+/// A request with a body of which only a part was sent.
+const HALF: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nhalf";
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_request_says_that_the_connection_closes() {
+    let says_close = |answer: &str| crate::harness::field(answer, "connection") == Some("close");
+    // By us: no route, nobody there, the owner's own path.
+    let nothing = Front::with(Settings::default(), Router::default()).await;
+    let answer = nothing.raw(HALF).await;
+    assert_eq!(status(&answer), "HTTP/1.1 404 Not Found");
+    assert!(says_close(&answer), "{answer}");
+    let answer = nothing.raw(HALF.replace(" / ", " /live ")).await;
+    assert!(answer.ends_with("alive") && says_close(&answer), "{answer}");
+    // By the application, which did not want the body.
+    let app = script(|mut socket, _| async move {
+        read_head(&mut socket).await;
+        let _cut =
+            socket.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno").await;
+        let _ended = socket.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let front = Front::limited(short(), app).await;
+    let answer = front.raw(HALF).await;
+    assert_eq!(status(&answer), "HTTP/1.1 401 Unauthorized");
+    assert!(says_close(&answer), "{answer}");
+    // And after a whole request it does not.
+    let front = Front::before(echo().await).await;
+    let mut client = front.connect().await;
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody").await.unwrap();
+    assert!(!says_close(&read_head(&mut client).await));
+}
+
+#[tokio::test]
+async fn a_hundred_megabytes_of_head_are_refused_and_not_read() {
+    let front = Front::before(echo().await).await;
+    for begin in ["GET / HTTP/1.1\r\nHost: a\r\nX: ", "GET /", "X"] {
+        let mut client = front.connect().await;
+        client.write_all(begin.as_bytes()).await.unwrap();
+        let (mut read, mut write) = client.split();
+        let piece = vec![b'a'; 1024 * 1024];
+        let mut n_sent = 0;
+        let send = async {
+            while n_sent < 100 && write.write_all(&piece).await.is_ok() {
+                n_sent += 1;
+            }
+        };
+        let mut answer = Vec::new();
+        let (_reset, ()) =
+            within(async { tokio::join!(read.read_to_end(&mut answer), send) }).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let is_refused = ["HTTP/1.1 431", "HTTP/1.1 414", "HTTP/1.1 400"];
+        assert!(is_refused.iter().any(|line| answer.starts_with(line)), "{begin:?}: {answer}");
+        assert!(n_sent < 100, "all of it was read");
+    }
+}

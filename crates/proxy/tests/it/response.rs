@@ -164,3 +164,34 @@ async fn an_answer_before_the_end_of_the_request_leaves_the_rest_of_it_to_be_rea
     assert_eq!(whole.recv().await.unwrap(), b"abcdef");
     assert_eq!(read_exactly(&mut client, 5).await, b"early");
 }
+
+#[tokio::test]
+async fn a_line_that_ends_in_a_bare_lf_is_502() {
+    for bytes in [
+        "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: a\n\r\nok",
+        "HTTP/1.1 200 OK\r\nX: a\nContent-Length: 2\r\n\r\nok",
+        "\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    ] {
+        let (answer, outcome) = answered(bytes).await;
+        assert_eq!(status(&answer), "HTTP/1.1 502 Bad Gateway", "{bytes:?}");
+        assert_eq!(outcome, Outcome::UpstreamFailed, "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_comes_byte_by_byte_is_read_whole() {
+    let app = script(|mut socket, _| async move {
+        read_head(&mut socket).await;
+        let _set = socket.set_nodelay(true);
+        for byte in b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" {
+            let _cut = socket.write_all(&[*byte]).await;
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let front = Front::before(app).await;
+    let answer = front.raw(ASK).await;
+    assert_eq!(status(&answer), "HTTP/1.1 200 OK");
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+}
