@@ -65,6 +65,16 @@ pub const PROBE_WARN: Event = event(
 /// A probe fails.
 pub const PROBE_FAIL: Event =
     event("probe.fail", &["probe", "kind", "failures", "output"], "a dependency is down");
+/// The spool is open.
+pub const SPOOL_OPENED: Event = event(
+    "spool.opened",
+    &["dir", "pending", "damaged", "damaged_bytes", "output"],
+    "messages are accepted; `damaged` places were torn or damaged, `output` only when a file could \
+     not be read at all",
+);
+/// The spool cannot be opened.
+pub const SPOOL_CLOSED: Event =
+    event("spool.closed", &["dir", "output"], "the spool cannot be opened, nothing is accepted");
 /// A stop began.
 pub const SHUTDOWN_BEGIN: Event = event(
     "shutdown.begin",
@@ -92,6 +102,8 @@ pub const ALL: &[&Event] = &[
     &PROBE_PASS,
     &PROBE_WARN,
     &PROBE_FAIL,
+    &SPOOL_OPENED,
+    &SPOOL_CLOSED,
     &SHUTDOWN_BEGIN,
     &SHUTDOWN_TERMINATE,
     &SHUTDOWN_KILL,

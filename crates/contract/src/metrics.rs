@@ -145,6 +145,9 @@ pub const DEPENDENCIES_MAX: usize = 32;
 /// Most declared routes with series of their own.
 pub const ROUTES_MAX: usize = 32;
 
+/// Most topics that can be published to; each has series of its own.
+pub const TOPICS_MAX: usize = 16;
+
 /// Value of `route` for a request that no declared route matches.
 pub const ROUTE_NONE: &str = "other";
 
@@ -378,6 +381,79 @@ pub const LOG_TRUNCATED_TOTAL: Metric = labelled(
     &[STREAM],
 );
 
+/// Messages, by what became of them.
+pub const PUBLISH_TOTAL: Metric = labelled(
+    metric(
+        "publish_total",
+        Kind::Counter,
+        Unit::Count,
+        "Messages by what became of them; absent without topics to publish to",
+    ),
+    &[
+        Label {
+            name: "topic",
+            values: Values::Declared { max: TOPICS_MAX, source: "declared topic" },
+        },
+        Label {
+            name: "result",
+            values: Values::Closed(&[
+                "accepted",
+                "delivered",
+                "retried",
+                "dlq",
+                "rejected_full",
+                "rejected_invalid",
+            ]),
+        },
+    ],
+);
+/// How far the broker is behind.
+pub const PUBLISH_WAL_LAG_SECONDS: Metric = metric(
+    "publish_wal_lag_seconds",
+    Kind::Gauge,
+    Unit::Seconds,
+    "Age of the oldest message that the broker does not have; 0 when there is none",
+);
+/// The same under the users' name.
+pub const MEMORY_WAL_LAG_SECONDS: Metric = metric(
+    "memory_wal_lag_seconds",
+    Kind::Gauge,
+    Unit::Seconds,
+    "Same as `publish_wal_lag_seconds`",
+);
+/// Size of the spool.
+pub const PUBLISH_SPOOL_BYTES: Metric =
+    metric("publish_spool_bytes", Kind::Gauge, Unit::Bytes, "Bytes that the spool takes on disk");
+/// Messages in the spool.
+pub const PUBLISH_SPOOL_RECORDS: Metric =
+    flag("publish_spool_records", "Messages in the spool that the broker does not have");
+/// Messages that were given up.
+pub const PUBLISH_DEAD_LETTERS: Metric = flag(
+    "publish_dead_letters",
+    "Messages that the broker refused for good and that wait for someone",
+);
+/// Damage.
+pub const PUBLISH_SPOOL_DAMAGED_TOTAL: Metric = metric(
+    "publish_spool_damaged_total",
+    Kind::Counter,
+    Unit::Count,
+    "Places of the spool that were torn by a crash or damaged, and stepped over",
+);
+/// Time to make a group of messages certain.
+pub const PUBLISH_FSYNC_SECONDS: Metric = histogram(
+    "publish_fsync_seconds",
+    &[],
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0],
+    "Time to write a group of messages and make it certain",
+);
+/// Time to deliver a message.
+pub const PUBLISH_DELIVERY_SECONDS: Metric = histogram(
+    "publish_delivery_seconds",
+    &[],
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0],
+    "Time from the acceptance of a message until the broker has it",
+);
+
 /// Series of the application that were not merged.
 pub const APP_METRICS_SERIES_DROPPED_TOTAL: Metric = metric(
     "app_metrics_series_dropped_total",
@@ -431,6 +507,15 @@ pub const ALL: &[&Metric] = &[
     &LOG_BYTES_TOTAL,
     &LOG_DROPPED_TOTAL,
     &LOG_TRUNCATED_TOTAL,
+    &PUBLISH_TOTAL,
+    &PUBLISH_WAL_LAG_SECONDS,
+    &MEMORY_WAL_LAG_SECONDS,
+    &PUBLISH_SPOOL_BYTES,
+    &PUBLISH_SPOOL_RECORDS,
+    &PUBLISH_DEAD_LETTERS,
+    &PUBLISH_SPOOL_DAMAGED_TOTAL,
+    &PUBLISH_FSYNC_SECONDS,
+    &PUBLISH_DELIVERY_SECONDS,
     &APP_METRICS_SERIES_DROPPED_TOTAL,
     &APP_METRICS_SCRAPE_ERRORS_TOTAL,
     &PLIMSOLL_BUILD_INFO,
@@ -450,6 +535,7 @@ mod tests {
         "worker_last_heartbeat_timestamp",
         "http_server_request_duration_seconds",
         "dependency_up",
+        "memory_wal_lag_seconds",
     ];
 
     fn is_name(name: &str) -> bool {

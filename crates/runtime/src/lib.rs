@@ -22,6 +22,7 @@ pub mod logs;
 pub mod metrics;
 pub mod notify;
 pub mod probe;
+pub mod publish;
 
 pub mod admin;
 

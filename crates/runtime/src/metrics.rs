@@ -11,6 +11,7 @@
 
 mod exposition;
 mod process;
+pub mod publish;
 mod registry;
 mod scrape;
 mod scrapes;
@@ -101,6 +102,12 @@ impl Metrics {
     #[must_use]
     pub fn log_counters(&self) -> logs::Counters {
         self.handles.log_counters()
+    }
+
+    /// The counters of durable publish.
+    #[must_use]
+    pub fn publish(&self) -> Arc<publish::Counters> {
+        self.handles.publish.clone()
     }
 
     /// The app became ready for the first time, so long after its spawn.
@@ -280,6 +287,10 @@ mod tests {
             metrics.request_ended(method, status, route, Duration::from_millis(3));
         }
         metrics.probed("db", Duration::from_millis(1));
+        let published = metrics.publish();
+        published.declare([&"orders".to_owned()].into_iter());
+        published.delivered("orders", Duration::from_millis(1));
+        published.holds(&crate::publish::Stats::default(), 0);
         let verdict = board::Verdict {
             kind: "tcp",
             severity: contract::bodies::Severity::Hard,

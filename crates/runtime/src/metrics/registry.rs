@@ -17,14 +17,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric as Registered, Registry};
 
 use super::process::Figures;
-use super::{Exit, StopOutcome, StopPhase};
+use super::{Exit, StopOutcome, StopPhase, publish};
 use crate::logs;
 
-type FloatGauge = Gauge<f64, AtomicU64>;
-type Histograms<L> = Family<L, Histogram, Buckets>;
+pub(super) type FloatGauge = Gauge<f64, AtomicU64>;
+pub(super) type Histograms<L> = Family<L, Histogram, Buckets>;
 /// A gauge that has no series until its value is known.
 type LateGauge = Family<Labels<0>, FloatGauge>;
-type Labels<const N: usize> = [(&'static str, &'static str); N];
+pub(super) type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// Makes histograms with the buckets of the table.
 #[derive(Clone, Debug)]
@@ -87,6 +87,7 @@ pub(super) struct Handles {
     log_bytes: Family<Labels<1>, Counter>,
     log_dropped: Family<Labels<1>, Counter>,
     log_truncated: Family<Labels<1>, Counter>,
+    pub(super) publish: Arc<publish::Counters>,
     pub(super) app_series_dropped: Counter,
     pub(super) app_scrape_errors: Counter,
     build_info: Family<Labels<2>, Gauge>,
@@ -135,6 +136,7 @@ impl Handles {
             log_bytes: closed_counter(r, &table::LOG_BYTES_TOTAL),
             log_dropped: closed_counter(r, &table::LOG_DROPPED_TOTAL),
             log_truncated: closed_counter(r, &table::LOG_TRUNCATED_TOTAL),
+            publish: publish::Counters::register(r),
             app_series_dropped: add(
                 r,
                 &table::APP_METRICS_SERIES_DROPPED_TOTAL,
@@ -252,7 +254,7 @@ fn set_both(gauges: &[LateGauge; 2], at: f64) {
     }
 }
 
-fn add<M: Registered + Clone>(registry: &mut Registry, metric: &Metric, handle: M) -> M {
+pub(super) fn add<M: Registered + Clone>(registry: &mut Registry, metric: &Metric, handle: M) -> M {
     registry.register(metric.family_name(), metric.help, handle.clone());
     handle
 }
@@ -261,7 +263,7 @@ fn plain_histogram(registry: &mut Registry, metric: &'static Metric) -> Histogra
     add(registry, metric, Buckets(metric).new_metric())
 }
 
-fn histograms<L>(registry: &mut Registry, metric: &'static Metric) -> Histograms<L>
+pub(super) fn histograms<L>(registry: &mut Registry, metric: &'static Metric) -> Histograms<L>
 where
     L: Clone + std::hash::Hash + Eq + EncodeLabelSet + std::fmt::Debug + Send + Sync + 'static,
 {
