@@ -194,6 +194,16 @@ pub const PROBES: Var = Var {
               `redis`, `kafka` and `heartbeat` with its own keys, and `severity`, `gate`, \
               `interval_ms`, `timeout_ms`, `fall` and `rise`; texts may hold `${secret:...}`",
 };
+/// Calls that go through us.
+pub const EGRESS: Var = Var {
+    name: "PLIMSOLL_EGRESS",
+    flag: "--egress",
+    default: "{}",
+    form: "JSON",
+    meaning: "calls of the application that go through plimsoll: an object from name to \
+              `{\"url\": \"https://..\"}`, with `timeout`, `try_timeout`, `connect_timeout`, \
+              `idle_timeout`, `streaming`, `retries`, `breaker`, `bulkhead`, `headers` and `listen`",
+};
 /// How long the start may take.
 pub const START_TIMEOUT: Var = Var {
     name: "PLIMSOLL_START_TIMEOUT",
@@ -314,6 +324,7 @@ pub const ALL: &[&Var] = &[
     &ACCESS_LOG,
     &PROBES,
     &DETAILS,
+    &EGRESS,
     &START_TIMEOUT,
     &DRAIN,
     &STOP_GRACE,
@@ -326,6 +337,76 @@ pub const ALL: &[&Var] = &[
     &TERMINATION_LOG,
     &EXEC,
     &LOGS,
+];
+
+/// A variable of OpenTelemetry's that both `plimsoll run` and the application follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandardVar {
+    /// Name of the variable.
+    pub name: &'static str,
+    /// What holds when it is not set; words in parentheses, or the value.
+    pub default: &'static str,
+    /// What it decides, without a full stop.
+    pub meaning: &'static str,
+}
+
+const fn standard(name: &'static str, default: &'static str, meaning: &'static str) -> StandardVar {
+    StandardVar { name, default, meaning }
+}
+
+/// The variables of OpenTelemetry that `plimsoll run` follows. One that begins with
+/// `OTEL_EXPORTER_OTLP_` can also be given for traces alone, as `OTEL_EXPORTER_OTLP_TRACES_`.
+pub const STANDARD: &[StandardVar] = &[
+    standard(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "(none: nothing is traced)",
+        "collector; `/v1/traces` is appended, unless it is given for traces alone or spoken to by gRPC",
+    ),
+    standard("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "`http/protobuf` or `grpc`"),
+    standard(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "(none)",
+        "header fields `key=value,key=value`, percent-encoded; may hold `${secret:}` references",
+    ),
+    standard("OTEL_EXPORTER_OTLP_TIMEOUT", "10000", "milliseconds that one export may take"),
+    standard("OTEL_EXPORTER_OTLP_COMPRESSION", "none", "`gzip` or `none`"),
+    standard(
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "(the machine's)",
+        "PEM file of the certificates to trust",
+    ),
+    standard("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "(none)", "PEM file of our certificate"),
+    standard("OTEL_EXPORTER_OTLP_CLIENT_KEY", "(none)", "PEM file of its key"),
+    standard(
+        "OTEL_EXPORTER_OTLP_INSECURE",
+        "false",
+        "`true`: gRPC without TLS, when the endpoint has no scheme",
+    ),
+    standard("OTEL_SDK_DISABLED", "false", "`true` turns tracing off"),
+    standard("OTEL_TRACES_EXPORTER", "otlp", "without `otlp` in it, tracing is off"),
+    standard(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_always_on",
+        "`always_on`, `always_off`, `traceidratio`, each also with `parentbased_` before it",
+    ),
+    standard("OTEL_TRACES_SAMPLER_ARG", "1", "share of traces for `traceidratio`, from 0 to 1"),
+    standard("OTEL_SERVICE_NAME", "(the service's name)", "`service.name` of the spans"),
+    standard(
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "(instance, release, environment)",
+        "further attributes of the service",
+    ),
+    standard("OTEL_BSP_SCHEDULE_DELAY", "5000", "milliseconds that a span waits for others"),
+    standard(
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "2048",
+        "spans that may wait; more are dropped and counted",
+    ),
+    standard("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "512", "most spans of one export"),
+    standard("OTEL_BSP_EXPORT_TIMEOUT", "(none)", "bounds `OTEL_EXPORTER_OTLP_TIMEOUT`"),
+    standard("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "128", "most attributes of a span"),
+    standard("OTEL_SPAN_EVENT_COUNT_LIMIT", "128", "most events of a span"),
+    standard("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "4096", "most bytes of an attribute's text"),
 ];
 
 /// The variable that gives `plimsoll up` the address of a resource that runs elsewhere.
@@ -399,6 +480,19 @@ pub const CHILD_OTEL_RESOURCE_ATTRIBUTES: ChildVar = ChildVar {
     meaning: "instance, release and environment, for OpenTelemetry libraries",
 };
 
+/// Where to call a dependency.
+pub const CHILD_EGRESS_URL: ChildVar = ChildVar {
+    name: "<NAME>_EGRESS_URL",
+    when: "for each dependency of `--egress`",
+    meaning: "address that calls to the dependency go to, in place of its own",
+};
+/// The trace of the startup, for telemetry libraries.
+pub const CHILD_TRACEPARENT: ChildVar = ChildVar {
+    name: "TRACEPARENT",
+    when: "when traces are exported",
+    meaning: "span of the startup, for what the application wants to be part of it",
+};
+
 /// Every variable that the application gets; it inherits all others unchanged.
 pub const CHILD: &[&ChildVar] = &[
     &CHILD_PORT,
@@ -410,6 +504,8 @@ pub const CHILD: &[&ChildVar] = &[
     &CHILD_HEARTBEAT_FILE,
     &CHILD_OTEL_SERVICE_NAME,
     &CHILD_OTEL_RESOURCE_ATTRIBUTES,
+    &CHILD_EGRESS_URL,
+    &CHILD_TRACEPARENT,
 ];
 
 #[cfg(test)]

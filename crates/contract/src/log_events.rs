@@ -75,11 +75,20 @@ pub const SPOOL_OPENED: Event = event(
 /// The spool cannot be opened.
 pub const SPOOL_CLOSED: Event =
     event("spool.closed", &["dir", "output"], "the spool cannot be opened, nothing is accepted");
+/// Spans are lost.
+pub const TRACES_FAILING: Event =
+    event("traces.failing", &["reason"], "the collector does not take our spans: they are lost");
+/// Spans arrive again.
+pub const TRACES_EXPORTED: Event =
+    event("traces.exported", &[], "the collector takes our spans again");
+/// A variable of OpenTelemetry is not followed.
+pub const TRACES_IGNORED: Event =
+    event("traces.ignored", &["reason"], "a standard variable of OpenTelemetry is not followed");
 /// A stop began.
 pub const SHUTDOWN_BEGIN: Event = event(
     "shutdown.begin",
-    &["signal", "drain_ms", "grace_ms"],
-    "a stop signal came: unready from now on, still serving",
+    &["signal", "drain_ms", "grace_ms", "trace_id", "span_id"],
+    "a stop signal came: unready from now on, still serving; ids only when traces are exported",
 );
 /// The application was asked to stop.
 pub const SHUTDOWN_TERMINATE: Event =
@@ -104,6 +113,9 @@ pub const ALL: &[&Event] = &[
     &PROBE_FAIL,
     &SPOOL_OPENED,
     &SPOOL_CLOSED,
+    &TRACES_IGNORED,
+    &TRACES_FAILING,
+    &TRACES_EXPORTED,
     &SHUTDOWN_BEGIN,
     &SHUTDOWN_TERMINATE,
     &SHUTDOWN_KILL,

@@ -292,6 +292,18 @@ pub const HTTP_SERVER_REQUEST_DURATION_SECONDS: Metric = histogram(
 pub const HTTP_SERVER_ACTIVE_REQUESTS: Metric =
     flag("http_server_active_requests", "Requests in flight at the ingress; a drain waits for 0");
 
+/// Spans of ours.
+pub const TRACE_SPANS_TOTAL: Metric = labelled(
+    metric(
+        "trace_spans_total",
+        Kind::Counter,
+        Unit::Count,
+        "Spans that were recorded: taken by the collector, dropped because too many waited, or \
+         refused by the collector",
+    ),
+    &[Label { name: "outcome", values: Values::Closed(&["exported", "dropped", "failed"]) }],
+);
+
 /// Ends of the application's process.
 pub const PROCESS_EXIT_TOTAL: Metric = labelled(
     metric(
@@ -495,6 +507,7 @@ pub const ALL: &[&Metric] = &[
     &DEPENDENCY_LAST_SUCCESS_TIMESTAMP,
     &HTTP_SERVER_REQUEST_DURATION_SECONDS,
     &HTTP_SERVER_ACTIVE_REQUESTS,
+    &TRACE_SPANS_TOTAL,
     &PROCESS_EXIT_TOTAL,
     &PROCESS_CPU_SECONDS_TOTAL,
     &PROCESS_RESIDENT_MEMORY_BYTES,

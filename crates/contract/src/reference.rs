@@ -146,6 +146,14 @@ pub fn environment() -> String {
             &[&code(var.name), &code(var.flag), &code(var.form), var.default, var.meaning],
         );
     }
+    page.push_str(
+        "\n## OpenTelemetry\n\nThe standard variables count for `run` and for the application. \
+         A value that `run` cannot follow is a line in its log, never a reason not to start.\n\n\
+         | variable | default | meaning |\n| --- | --- | --- |\n",
+    );
+    for var in env_vars::STANDARD {
+        row(&mut page, &[&code(var.name), var.default, var.meaning]);
+    }
     page.push_str("\n## What the application gets\n\n");
     page.push_str("The application inherits the environment of `run`, and these.\n\n");
     page.push_str("| variable | set | meaning |\n| --- | --- | --- |\n");

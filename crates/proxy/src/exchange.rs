@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, HeaderValue};
+use http::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -206,6 +206,7 @@ pub(crate) struct Flight<H: Hooks> {
     pub(crate) seen: Seen,
     version: Version,
     pub(crate) trace: TraceContext,
+    user_agent: Option<HeaderValue>,
     pub(crate) request_id: HeaderValue,
     address: IpAddr,
     _counted: Counted<H>,
@@ -222,6 +223,12 @@ impl<H: Hooks> Flight<H> {
         } else {
             client.peer.address
         };
+        let hooks = &client.shared.hooks;
+        let mut trace =
+            if seen.traceparent { TraceContext::of(&parts.headers) } else { TraceContext::start() };
+        hooks.sample(&mut trace);
+        let user_agent =
+            if hooks.wants_user_agent() { parts.headers.get(USER_AGENT).cloned() } else { None };
         Box::new(Self {
             outcome: Outcome::ClientLeft,
             status: None,
@@ -236,11 +243,8 @@ impl<H: Hooks> Flight<H> {
             host: None,
             seen,
             version: parts.version,
-            trace: if seen.traceparent {
-                TraceContext::of(&parts.headers)
-            } else {
-                TraceContext::start()
-            },
+            trace,
+            user_agent,
             request_id: if seen.request_id {
                 fields::request_id(&parts.headers)
             } else {
@@ -273,6 +277,7 @@ impl<H: Hooks> Drop for Flight<H> {
             trace: &self.trace,
             request_id: self.request_id.to_str().unwrap_or_default(),
             client: self.address,
+            user_agent: self.user_agent.as_ref().and_then(|agent| agent.to_str().ok()),
         });
     }
 }

@@ -93,6 +93,16 @@ impl TraceContext {
         ascii(&self.text[36..52])
     }
 
+    /// Whether the trace is recorded, as far as this hop knows.
+    pub fn is_sampled(&self) -> bool {
+        self.text[54] == b'1'
+    }
+
+    /// Says whether the trace is recorded: to whoever comes after this hop.
+    pub fn set_sampled(&mut self, is_sampled: bool) {
+        self.text[54] = if is_sampled { b'1' } else { b'0' };
+    }
+
     /// Span id of the caller, when it continued a trace.
     pub fn parent_id(&self) -> Option<&str> {
         self.parent.as_ref().map(|parent| ascii(parent))

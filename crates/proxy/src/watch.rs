@@ -22,6 +22,14 @@ pub trait Hooks: Send + Sync + 'static {
         None
     }
 
+    /// Settles whether the trace of a request is recorded; asked once, before anybody is told.
+    fn sample(&self, _trace: &mut TraceContext) {}
+
+    /// Whether [`Exchange::user_agent`] is wanted.
+    fn wants_user_agent(&self) -> bool {
+        false
+    }
+
     /// A request is for a target, or refused: whatever [`Hooks::local`] left.
     fn started(&self) {}
 
@@ -66,6 +74,9 @@ pub struct Exchange<'a> {
     pub request_id: &'a str,
     /// Address of the client, through trusted proxies.
     pub client: IpAddr,
+    /// `user-agent`, when [`Hooks::wants_user_agent`] and it is ASCII. From the client: may hold
+    /// anything.
+    pub user_agent: Option<&'a str>,
 }
 
 /// How an exchange ended.

@@ -11,6 +11,7 @@ mod control;
 mod driver;
 mod narrate;
 mod record;
+mod spans;
 mod start_check;
 
 use std::{
@@ -39,6 +40,7 @@ use crate::{
     metrics::{AppMetrics, Metrics},
     probe,
     settings::{LogMode, Settings, Workload},
+    telemetry::Tracer,
     wire::Environment,
 };
 
@@ -91,7 +93,9 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
         pipeline: Some(pipeline),
         ingress: None,
         app_env: Environment::default(),
+        tracer: Tracer::off(),
     };
+    let _exporting = spans::start_tracing(&settings, &mut parts);
     // The guard has checked them, so what is refused here was never sent by it.
     let probes = probe::parse_values(&settings.probes).unwrap_or_default();
     let log_beats = probe::LogBeats::new(&probes);
@@ -119,6 +123,7 @@ struct Parts {
     ingress: Option<Ingress>,
     /// What the app gets from us beyond what the guard gives it.
     app_env: Environment,
+    tracer: Tracer,
 }
 
 /// Answers from the first moment on, so that somebody can say why the service is not ready.
@@ -159,6 +164,7 @@ fn start_ingress(
         board: parts.board.clone(),
         metrics: parts.metrics.clone(),
         sink: parts.sink.clone(),
+        tracer: parts.tracer.clone(),
     };
     let failed = |error| setup("serve the service port")(io::Error::other(error));
     ingress::start(listener, parts).map(Some).map_err(failed)

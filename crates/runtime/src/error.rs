@@ -8,7 +8,7 @@ use std::{io, path::PathBuf};
 
 use contract::exit_codes::{self, ExitCode};
 
-use crate::probe::ProbeError;
+use crate::{egress::EgressError, probe::ProbeError};
 
 /// What went wrong, with the data needed to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,12 @@ pub enum Error {
     /// A probe that cannot be understood.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// Calls that cannot be understood.
+    #[error("{}", lines(problems))]
+    Egress {
+        /// Every problem.
+        problems: Vec<EgressError>,
+    },
     /// The path of a Unix socket does not fit into its address.
     #[error("the socket path `{}` is {length} bytes long\nhelp: give one of at most {limit} bytes", path.display())]
     SockTooLong {
@@ -157,6 +163,7 @@ impl Error {
             | Self::Word { .. }
             | Self::Settings { .. }
             | Self::Probe(_)
+            | Self::Egress { .. }
             | Self::SockTooLong { .. } => exit_codes::CONFIG,
             Self::Spawn { code, .. } => match *code {
                 code if code == exit_codes::NOT_FOUND.code => exit_codes::NOT_FOUND,
@@ -168,4 +175,8 @@ impl Error {
             Self::EngineLost { .. } | Self::Wire { .. } => exit_codes::INTERNAL,
         }
     }
+}
+
+fn lines(problems: &[EgressError]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

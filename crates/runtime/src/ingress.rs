@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 use crate::board::Board;
 use crate::logs::Sink;
 use crate::metrics::Metrics;
+use crate::telemetry::Tracer;
 use watch::Watch;
 
 /// How long a request waits for an app that accepts no connections.
@@ -72,6 +73,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Where lines go.
     pub sink: Sink,
+    /// Where spans go.
+    pub tracer: Tracer,
 }
 
 /// An ingress cannot start.
@@ -216,6 +219,7 @@ mod tests {
             board: Arc::clone(&board),
             metrics: Arc::clone(&metrics),
             sink: sink.clone(),
+            tracer: Tracer::off(),
         };
         change(&mut parts);
         let ingress = start(listener, parts).expect("an ingress");
@@ -406,6 +410,7 @@ mod tests {
             board: Arc::clone(&rig.board),
             metrics: Arc::clone(&rig.metrics),
             sink: rig.sink.clone(),
+            tracer: Tracer::off(),
         };
         let error = start(listener, parts).expect_err("there is no site");
         assert!(error.to_string().starts_with("cannot serve `"), "{error}");

@@ -28,4 +28,7 @@ pub mod admin;
 
 pub mod outbound;
 
+pub mod egress;
+pub mod telemetry;
+
 pub mod error;

@@ -15,6 +15,7 @@ pub mod publish;
 mod registry;
 mod scrape;
 mod scrapes;
+mod traces;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use scrape::{APP_METRICS_BYTES_MAX, APP_METRICS_TIMEOUT, AppMetrics, ScrapeE
 
 use crate::board::{self, Identity, Moment, Snapshot};
 use crate::logs;
+use crate::telemetry;
 use process::Process;
 use registry::{Class, Handles};
 
@@ -108,6 +110,12 @@ impl Metrics {
     #[must_use]
     pub fn publish(&self) -> Arc<publish::Counters> {
         self.handles.publish.clone()
+    }
+
+    /// The counters of the task that exports spans.
+    #[must_use]
+    pub fn trace_counters(&self) -> telemetry::Counters {
+        self.handles.traces.counters()
     }
 
     /// The app became ready for the first time, so long after its spawn.

@@ -7,10 +7,13 @@
 //!
 //! Invariant: every answer is bounded in time and in bytes.
 
+mod hidden;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustls::{ClientConfig, RootCertStore};
+pub use hidden::Hidden;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 /// Most bytes of an answer that [`read`] takes.
 pub const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -49,7 +52,11 @@ pub fn tls() -> Arc<ClientConfig> {
     TLS.get_or_init(|| Arc::new(config())).clone()
 }
 
-/// The certificates that are trusted: the machine's, or Mozilla's where it has none.
+fn config() -> ClientConfig {
+    tls_builder().with_root_certificates(roots()).with_no_client_auth()
+}
+
+/// The certificates that we trust when nothing else is said.
 pub fn roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -59,13 +66,12 @@ pub fn roots() -> RootCertStore {
     roots
 }
 
-fn config() -> ClientConfig {
+/// The begin of TLS settings of their own, for a peer with certificates of its own.
+pub fn tls_builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring speaks TLS 1.2 and 1.3")
-        .with_root_certificates(roots())
-        .with_no_client_auth()
 }
 
 /// A client whose calls end within `timeout`. Redirects are not followed: the peers that we ask
@@ -74,8 +80,16 @@ fn config() -> ClientConfig {
 /// # Errors
 /// When the environment names a proxy that is none.
 pub fn client(timeout: Duration) -> Result<reqwest::Client, OutboundError> {
+    client_with((*tls()).clone(), timeout)
+}
+
+/// The same with TLS settings of its own.
+///
+/// # Errors
+/// As for [`client`].
+pub fn client_with(tls: ClientConfig, timeout: Duration) -> Result<reqwest::Client, OutboundError> {
     let client = reqwest::Client::builder()
-        .tls_backend_preconfigured((*tls()).clone())
+        .tls_backend_preconfigured(tls)
         .timeout(timeout)
         .redirect(reqwest::redirect::Policy::none())
         .build()?;

@@ -21,7 +21,10 @@ use contract::exit_codes;
 use serde::{Deserialize, Serialize};
 
 pub use self::signal::{StopSignal, parse_rewrites};
-use crate::{admin::DetailPolicy, error::Error, metrics::AppMetrics, notify::StartedBy, probe};
+use crate::{
+    admin::DetailPolicy, egress::EgressSettings, error::Error, metrics::AppMetrics,
+    notify::StartedBy, probe, telemetry::TelemetrySettings,
+};
 
 /// Where the admin endpoints listen when nothing else is said.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9460);
@@ -59,6 +62,10 @@ pub struct Settings {
     pub termination_log: Option<PathBuf>,
     /// Become the application: resolve what it needs, then leave nothing of us.
     pub exec: bool,
+    /// Calls of the application that go through us, by name.
+    pub egress: EgressSettings,
+    /// Where spans go, as the standard `OTEL_*` variables say.
+    pub telemetry: TelemetrySettings,
 }
 
 /// Who this process is.
@@ -215,6 +222,8 @@ impl Settings {
             state: None,
             termination_log: None,
             exec: false,
+            egress: EgressSettings::new(),
+            telemetry: TelemetrySettings::default(),
         }
     }
 

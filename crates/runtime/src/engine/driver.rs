@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use super::{Parts, changes, control::Control, narrate, record::Recorder, start_check};
+use super::{
+    Parts, changes, control::Control, narrate, record::Recorder, spans::Spans, start_check,
+};
 use crate::{
     board::{self, Board, Moment, Phase},
     guard::clock,
@@ -15,6 +17,8 @@ use crate::{
     wire::{App, Snapshot, ToGuard},
 };
 
+/// How much of the flush the last spans may take.
+const SPANS_SHARE: f32 = 0.9;
 /// How long the last lines have when the guard was killed.
 const ORPHANED_FLUSH: Duration = Duration::from_millis(500);
 
@@ -31,6 +35,7 @@ pub(super) struct Driver {
     snapshot: Snapshot,
     machine: Machine,
     recorder: Recorder,
+    spans: Spans,
     timers: BTreeMap<Timer, Duration>,
     /// Ends with the app's first answer.
     start_check: Option<Task>,
@@ -61,7 +66,7 @@ pub(super) enum End {
 impl Driver {
     pub(super) fn new(
         settings: Arc<Settings>,
-        parts: Parts,
+        mut parts: Parts,
         control: Control,
         snapshot: Snapshot,
     ) -> (Self, Vec<Effect>) {
@@ -83,8 +88,10 @@ impl Driver {
         }
         let (is_takeover, is_ready) = (snapshot.engine_restarts > 0, snapshot.is_ready);
         let recorder = Recorder::new(parts.metrics.clone(), &settings, &snapshot);
+        let spans = Spans::begin(&parts.tracer, &settings, &snapshot, &mut parts.app_env);
         let driver = Self {
             recorder,
+            spans,
             settings,
             parts,
             control,
@@ -160,6 +167,7 @@ impl Driver {
                 Effect::Terminate => self.control.ask(&ToGuard::Terminate).await,
                 Effect::Kill => {
                     narrate::kill(&self.parts.sink, &self.settings);
+                    self.spans.killed();
                     self.control.ask(&ToGuard::Kill).await;
                 }
                 Effect::Sweep => self.control.ask(&ToGuard::Sweep).await,
@@ -189,6 +197,7 @@ impl Driver {
             self.start_check = None;
         }
         self.recorder.enter(phase, clock());
+        self.spans.enter(phase, &self.parts.tracer);
         self.parts.board.set_phase(phase, Moment::now());
         narrate::phase(&self.parts.sink, phase, &self.snapshot, &self.settings);
         if phase == Phase::Exiting {
@@ -224,8 +233,12 @@ impl Driver {
     fn flush(&mut self) {
         let Some(pipeline) = self.parts.pipeline.take() else { return };
         let limit = self.settings.stop.flush;
+        self.spans.end();
+        let tracer = self.parts.tracer.clone();
         self.flush = Some(Box::pin(async move {
-            pipeline.finish(limit).await;
+            // Together, for they share the time.
+            let spans = tracer.flush(limit.mul_f32(SPANS_SHARE));
+            tokio::join!(spans, pipeline.finish(limit));
         }));
     }
 
@@ -234,7 +247,9 @@ impl Driver {
         let events = changes::between(&self.snapshot, &snapshot);
         let before = self.snapshot.app;
         if let (None, Some(stop)) = (self.snapshot.stop, snapshot.stop) {
-            narrate::stop(&self.parts.sink, stop.signal, &self.settings);
+            self.spans.stop(&self.parts.tracer, &narrate::signal_name(stop.signal));
+            let ids = self.spans.shutdown_ids();
+            narrate::stop(&self.parts.sink, stop.signal, &self.settings, ids);
         }
         self.snapshot = snapshot;
         self.note_app(before);
@@ -282,9 +297,11 @@ impl Driver {
                 let was_asked = self.snapshot.stop.is_some();
                 narrate::exited(&self.parts.sink, code, signal, was_asked);
                 self.recorder.exited(code, signal);
+                self.spans.exited(code, signal);
             }
             App::Failed { code, .. } => {
                 narrate::not_spawned(&self.parts.sink, &self.settings, code);
+                self.spans.not_spawned(code);
             }
             App::Waiting => {}
         }
@@ -306,6 +323,7 @@ impl Driver {
             }
             if self.is_ready {
                 self.recorder.ready(&self.snapshot, clock());
+                self.spans.ready();
             }
         }
         let is_open =

@@ -4,6 +4,7 @@
 //! `event` is stable where `msg` may change.
 
 use contract::log_events::{self, Event};
+use contract::log_fields;
 use nix::sys::signal::Signal;
 
 use crate::{
@@ -45,17 +46,19 @@ pub(super) fn phase(sink: &Sink, phase: Phase, snapshot: &Snapshot, settings: &S
 }
 
 /// The first stop signal came.
-pub(super) fn stop(sink: &Sink, signal: i32, settings: &Settings) {
-    sink.event(
-        Level::Info,
-        "stopping: no longer ready",
-        &[
-            named(log_events::SHUTDOWN_BEGIN),
-            ("signal", Value::Str(&signal_name(signal))),
-            ("drain_ms", Value::U64(millis(settings.stop.drain))),
-            ("grace_ms", Value::U64(millis(settings.stop.grace))),
-        ],
-    );
+pub(super) fn stop(sink: &Sink, signal: i32, settings: &Settings, ids: Option<(&str, &str)>) {
+    let signal = signal_name(signal);
+    let mut fields = vec![
+        named(log_events::SHUTDOWN_BEGIN),
+        ("signal", Value::Str(&signal)),
+        ("drain_ms", Value::U64(millis(settings.stop.drain))),
+        ("grace_ms", Value::U64(millis(settings.stop.grace))),
+    ];
+    if let Some((trace_id, span_id)) = ids {
+        fields.push((log_fields::TRACE_ID.name, Value::Str(trace_id)));
+        fields.push((log_fields::SPAN_ID.name, Value::Str(span_id)));
+    }
+    sink.event(Level::Info, "stopping: no longer ready", &fields);
 }
 
 /// The app runs.
@@ -152,7 +155,8 @@ fn named(event: Event) -> (&'static str, Value<'static>) {
     (log_events::KEY, Value::Str(event.name))
 }
 
-fn signal_name(number: i32) -> String {
+/// The name of a signal, or its number.
+pub(super) fn signal_name(number: i32) -> String {
     match Signal::try_from(number) {
         Ok(signal) => signal.as_str().to_owned(),
         Err(_) => number.to_string(),

@@ -88,6 +88,11 @@ pub(super) fn engine(listeners: &Listeners, pipes: &Pipes, control: OwnedFd) -> 
     // A group of its own: the terminal's Ctrl-C is for the guard. Its mask stays ours, all blocked,
     // until it has its handlers.
     command.arg0(own_name).arg(engine::SUBCOMMAND).stdin(Stdio::null()).process_group(0);
+    // The exporter's library reads them too, and would undo what the settings resolved.
+    let telemetry = std::env::vars_os().map(|(name, _)| name);
+    for name in telemetry.filter(|name| name.as_encoded_bytes().starts_with(b"OTEL_")) {
+        command.env_remove(name);
+    }
     command.fd_mappings(mappings).map_err(|error| io::Error::other(error.to_string()))?;
     pid(command.spawn()?.id())
 }

@@ -13,7 +13,7 @@ use contract::log_fields as field;
 use http::request::Parts as Head;
 use http::{Response, StatusCode};
 use hyper::body::Bytes;
-use proxy::{Exchange, Hooks, Outcome, Refusal};
+use proxy::{Exchange, Hooks, Outcome, Refusal, TraceContext};
 
 use super::Parts;
 use super::route::Routes;
@@ -21,6 +21,7 @@ use crate::admin::{self, DetailPolicy};
 use crate::board::Board;
 use crate::logs::{Level, Sink, Value};
 use crate::metrics::Metrics;
+use crate::telemetry::{Request, Tracer};
 
 /// Status that is counted for a client that left before an answer, as nginx has it.
 const CLIENT_LEFT: u16 = 499;
@@ -34,6 +35,9 @@ pub(super) struct Watch {
     board: Arc<Board>,
     metrics: Arc<Metrics>,
     sink: Sink,
+    tracer: Tracer,
+    /// Declared routes, for the names of spans.
+    route_names: Vec<String>,
 }
 
 impl Watch {
@@ -45,6 +49,8 @@ impl Watch {
             board: parts.board,
             metrics: parts.metrics,
             sink: parts.sink,
+            tracer: parts.tracer,
+            route_names: parts.routes,
         }
     }
 
@@ -80,6 +86,14 @@ impl Hooks for Watch {
         admin::respond(&self.board, request, DetailPolicy::default().detail(false))
     }
 
+    fn sample(&self, trace: &mut TraceContext) {
+        self.tracer.sample(trace);
+    }
+
+    fn wants_user_agent(&self) -> bool {
+        self.tracer.is_on()
+    }
+
     fn started(&self) {
         self.metrics.request_began();
     }
@@ -92,6 +106,8 @@ impl Hooks for Watch {
         let method = exchange.method.as_str();
         let route = self.routes.find(exchange.path);
         self.metrics.request_ended(method, status, route, exchange.duration);
+        let route = route.and_then(|index| self.route_names.get(index)).map(String::as_str);
+        self.tracer.served(exchange, Request { route, status });
         if self.access_log {
             self.write(exchange, status);
         }

@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric as Registered, Registry};
 
 use super::process::Figures;
+use super::traces::Traces;
 use super::{Exit, StopOutcome, StopPhase, publish};
 use crate::logs;
 
@@ -75,6 +76,7 @@ pub(super) struct Handles {
     seen_requests: Box<[OnceLock<Histogram>]>,
     route_none: Arc<str>,
     pub(super) active_requests: Gauge,
+    pub(super) traces: Traces,
     exits: Family<Labels<1>, Counter>,
     cpu_seconds: Counter<f64, AtomicU64>,
     resident_memory: Gauge,
@@ -124,6 +126,7 @@ impl Handles {
             seen_requests: (0..Class::COUNT).map(|_| OnceLock::new()).collect(),
             route_none: Arc::from(ROUTE_NONE),
             active_requests: add(r, &table::HTTP_SERVER_ACTIVE_REQUESTS, Gauge::default()),
+            traces: Traces::register(r),
             exits: closed_counter(r, &table::PROCESS_EXIT_TOTAL),
             cpu_seconds: add(r, &table::PROCESS_CPU_SECONDS_TOTAL, Counter::default()),
             resident_memory: add(r, &table::PROCESS_RESIDENT_MEMORY_BYTES, Gauge::default()),
@@ -279,7 +282,10 @@ fn closed_histogram(registry: &mut Registry, metric: &'static Metric) -> Histogr
     family
 }
 
-fn closed_counter(registry: &mut Registry, metric: &'static Metric) -> Family<Labels<1>, Counter> {
+pub(super) fn closed_counter(
+    registry: &mut Registry,
+    metric: &'static Metric,
+) -> Family<Labels<1>, Counter> {
     let family = add(registry, metric, Family::default());
     for labels in closed_labels(metric) {
         drop(family.get_or_create(&labels));

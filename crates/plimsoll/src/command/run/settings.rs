@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use contract::env_vars::{self, Var};
+use runtime::egress::{self, EgressSettings};
 use runtime::error::Error;
 use runtime::settings::{
     IngressSettings, Settings, StopSettings, Workload, parse_address, parse_duration, parse_listen,
     parse_rewrites,
 };
+use runtime::telemetry::TelemetrySettings;
 
 /// Set by Kubernetes in every container.
 const KUBERNETES: &str = "KUBERNETES_SERVICE_HOST";
@@ -35,6 +37,9 @@ pub(super) fn settings(
     if let Some(details) = words.parsed(&env_vars::DETAILS, str::parse) {
         settings.details = details;
     }
+    if let Some(egress) = words.parsed(&env_vars::EGRESS, parse_egress) {
+        settings.egress = egress;
+    }
     if let Some(timeout) = words.parsed(&env_vars::START_TIMEOUT, parse_duration) {
         settings.start_timeout = timeout;
     }
@@ -44,6 +49,7 @@ pub(super) fn settings(
     settings.state = words.path(&env_vars::STATE);
     settings.termination_log = words.path(&env_vars::TERMINATION_LOG);
     settings.exec = words.switch(&env_vars::EXEC).unwrap_or(false);
+    settings.telemetry = TelemetrySettings::from_variables(|name| std::env::var(name).ok());
     let mut problems = words.problems;
     if let Err(errors) = settings.check() {
         problems.extend(errors.into_iter().map(anyhow::Error::from));
@@ -207,6 +213,10 @@ fn parse_probes(text: &str) -> Result<BTreeMap<String, serde_json::Value>, Error
         problem: format!("not a JSON object of probes: {error}"),
         help: r#"for example `{"db": {"tcp": "127.0.0.1:5432"}}`"#,
     })
+}
+
+fn parse_egress(text: &str) -> Result<EgressSettings, Error> {
+    egress::parse(text).map_err(|problems| Error::Egress { problems })
 }
 
 #[cfg(test)]
