@@ -301,6 +301,43 @@ pub const LOGS: Var = Var {
     meaning: "`json` wraps and enriches every line, `raw` passes bytes through, `off` writes nothing",
 };
 
+/// What is taken out of logs and answers.
+pub const REDACT: Var = Var {
+    name: "PLIMSOLL_REDACT",
+    flag: "--redact",
+    default: "{\"patterns\": \"default\", \"keys\": \"default\"}",
+    form: "JSON or off",
+    meaning: "what is taken out of log lines and answers besides the values of secrets: `patterns` \
+              and `keys` are `\"default\"`, `\"off\"` or a list of ids or keys, `extra` is a list of \
+              `{\"name\", \"keywords\", \"regex\"}`; `off` takes out nothing at all",
+};
+/// Which lines belong together.
+pub const MULTILINE: Var = Var {
+    name: "PLIMSOLL_MULTILINE",
+    flag: "--multiline",
+    default: "auto",
+    form: "auto, LANGUAGE, indent or off",
+    meaning: "which lines become one: `auto` joins the traces of every known language, `python`, \
+              `java`, `node`, `go` or `rust` those of one, `indent` every line that begins with a space",
+};
+/// What happens while nobody reads the logs.
+pub const ON_BLOCK: Var = Var {
+    name: "PLIMSOLL_ON_BLOCK",
+    flag: "--on-block",
+    default: "block",
+    form: "block or drop",
+    meaning: "what happens while nobody reads the logs: `block` lets the application wait, `drop` \
+              drops whole lines and counts them",
+};
+/// The longest line.
+pub const MAX_LINE: Var = Var {
+    name: "PLIMSOLL_MAX_LINE",
+    flag: "--max-line",
+    default: "256KiB",
+    form: "SIZE",
+    meaning: "longest line that is kept whole; a longer one is passed on in parts",
+};
+
 /// Every variable that `plimsoll run` reads, in the order of the reference page.
 pub const ALL: &[&Var] = &[
     &SERVICE,
@@ -337,6 +374,10 @@ pub const ALL: &[&Var] = &[
     &TERMINATION_LOG,
     &EXEC,
     &LOGS,
+    &REDACT,
+    &MULTILINE,
+    &ON_BLOCK,
+    &MAX_LINE,
 ];
 
 /// A variable of OpenTelemetry's that both `plimsoll run` and the application follow.

@@ -16,4 +16,5 @@ pub mod exit_codes;
 pub mod log_events;
 pub mod log_fields;
 pub mod metrics;
+pub mod redactions;
 pub mod reference;

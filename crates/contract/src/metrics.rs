@@ -392,6 +392,26 @@ pub const LOG_TRUNCATED_TOTAL: Metric = labelled(
     ),
     &[STREAM],
 );
+/// Lines that were not text.
+pub const LOG_NOT_UTF8_TOTAL: Metric = labelled(
+    metric(
+        "log_not_utf8_total",
+        Kind::Counter,
+        Unit::Count,
+        "Log lines with bytes that are not UTF-8, which were replaced",
+    ),
+    &[STREAM],
+);
+/// Credentials that were taken out.
+pub const REDACTIONS_TOTAL: Metric = labelled(
+    metric(
+        "redactions_total",
+        Kind::Counter,
+        Unit::Count,
+        "Credentials taken out of log lines and answers, by rule",
+    ),
+    &[Label { name: "rule", values: Values::Closed(crate::redactions::ALL) }],
+);
 
 /// Messages, by what became of them.
 pub const PUBLISH_TOTAL: Metric = labelled(
@@ -529,6 +549,8 @@ pub const ALL: &[&Metric] = &[
     &PUBLISH_SPOOL_DAMAGED_TOTAL,
     &PUBLISH_FSYNC_SECONDS,
     &PUBLISH_DELIVERY_SECONDS,
+    &LOG_NOT_UTF8_TOTAL,
+    &REDACTIONS_TOTAL,
     &APP_METRICS_SERIES_DROPPED_TOTAL,
     &APP_METRICS_SCRAPE_ERRORS_TOTAL,
     &PLIMSOLL_BUILD_INFO,

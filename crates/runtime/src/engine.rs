@@ -36,7 +36,7 @@ use crate::{
     board::{self, Board, Moment},
     error::Error,
     ingress::{self, Behind, Ingress},
-    logs::{self, Pipeline, Sink},
+    logs::{self, Pipeline, Redactor, Sink},
     metrics::{AppMetrics, Metrics},
     probe,
     settings::{LogMode, Settings, Workload},
@@ -75,7 +75,6 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     let Inheritance { control, inbox, settings, snapshot, .. } = inheritance;
     let settings = Arc::new(settings);
     let board = Board::new(identity(&settings), Moment::now());
-    let log_settings = logs::Settings::new(format(settings.logs), identity(&settings));
     let inputs = logs::Inputs {
         stdout: inheritance.app_stdout,
         stderr: inheritance.app_stderr,
@@ -83,6 +82,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     };
     let outputs = outputs().map_err(setup("write to stdout"))?;
     let metrics = Metrics::new(&identity(&settings), routes(&settings));
+    let log_settings = log_settings(&settings, &metrics);
     let (sink, pipeline) = logs::start(&log_settings, inputs, outputs, metrics.log_counters())
         .map_err(setup("start its log pipeline"))?;
     board.update(Moment::now(), |board| board.engine_restarts = snapshot.engine_restarts);
@@ -200,6 +200,17 @@ fn identity(settings: &Settings) -> board::Identity {
 
 fn routes(settings: &Settings) -> &[String] {
     settings.ingress.as_ref().map_or(&[], |ingress| &ingress.routes)
+}
+
+fn log_settings(settings: &Settings, metrics: &Metrics) -> logs::Settings {
+    let lines = &settings.lines;
+    logs::Settings {
+        line_bytes_max: lines.max_line,
+        multiline: lines.multiline,
+        on_block: lines.on_block,
+        redactor: Redactor::new(&lines.redact, metrics.redaction_counters()),
+        ..logs::Settings::new(format(settings.logs), identity(settings))
+    }
 }
 
 fn format(mode: LogMode) -> logs::Format {

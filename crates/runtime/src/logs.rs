@@ -23,12 +23,15 @@ mod escape;
 pub mod journal;
 mod level;
 mod pump;
+mod redact;
+mod settings;
 mod sink;
 mod source;
 mod split;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -36,6 +39,11 @@ use tokio::sync::oneshot;
 
 pub use enrich::{Context, enrich};
 pub use level::Level;
+pub use redact::{
+    Counters as RedactionCounters, Extra, Keys, Patterns, RETIRED_FOR, RedactSettings, Redactor,
+    Scanner,
+};
+pub use settings::{LineSettings, Multiline, OnBlock, parse_max_line};
 pub use sink::{Sink, Value};
 pub use split::{Piece, Splitter};
 
@@ -79,8 +87,11 @@ impl Stream {
     }
 }
 
+/// Called with every whole line of the app as it came, before anything is taken out of it.
+pub type LineHook = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
 /// How to run the pipeline.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// What becomes of the lines.
     pub format: Format,
@@ -88,6 +99,14 @@ pub struct Settings {
     pub identity: Identity,
     /// Longest line that is kept whole, bytes; `contract::log_fields::LINE_BYTES_MAX` by default.
     pub line_bytes_max: usize,
+    /// Which lines belong together.
+    pub multiline: Multiline,
+    /// What happens while nobody reads us.
+    pub on_block: OnBlock,
+    /// Takes secrets out of every line.
+    pub redactor: Redactor,
+    /// Who else wants to see every line.
+    pub on_line: Option<LineHook>,
 }
 
 impl Settings {
@@ -95,7 +114,15 @@ impl Settings {
     #[must_use]
     pub fn new(format: Format, identity: Identity) -> Self {
         let line_bytes_max = contract::log_fields::LINE_BYTES_MAX;
-        Self { format, identity, line_bytes_max }
+        Self {
+            format,
+            identity,
+            line_bytes_max,
+            multiline: Multiline::default(),
+            on_block: OnBlock::default(),
+            redactor: Redactor::default(),
+            on_line: None,
+        }
     }
 }
 
@@ -130,6 +157,8 @@ pub struct StreamCounters {
     pub dropped: Counter,
     /// Lines longer than the limit.
     pub truncated: Counter,
+    /// Lines with bytes that are not UTF-8.
+    pub not_utf8: Counter,
 }
 
 impl StreamCounters {

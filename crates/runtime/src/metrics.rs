@@ -10,6 +10,7 @@
 //! names that the configuration declares.
 
 mod exposition;
+mod logs;
 mod process;
 pub mod publish;
 mod registry;
@@ -29,7 +30,7 @@ pub use exposition::{Exposition, Form};
 pub use scrape::{APP_METRICS_BYTES_MAX, APP_METRICS_TIMEOUT, AppMetrics, ScrapeError};
 
 use crate::board::{self, Identity, Moment, Snapshot};
-use crate::logs;
+use crate::logs::{Counters as LogCounters, RedactionCounters};
 use crate::telemetry;
 use process::Process;
 use registry::{Class, Handles};
@@ -102,8 +103,14 @@ impl Metrics {
 
     /// The counters of the log pipeline.
     #[must_use]
-    pub fn log_counters(&self) -> logs::Counters {
-        self.handles.log_counters()
+    pub fn log_counters(&self) -> LogCounters {
+        self.handles.logs.counters()
+    }
+
+    /// The counters of redaction.
+    #[must_use]
+    pub fn redaction_counters(&self) -> RedactionCounters {
+        self.handles.logs.redactions()
     }
 
     /// The counters of durable publish.

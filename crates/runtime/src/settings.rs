@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::signal::{StopSignal, parse_rewrites};
 use crate::{
-    admin::DetailPolicy, egress::EgressSettings, error::Error, metrics::AppMetrics,
-    notify::StartedBy, probe, telemetry::TelemetrySettings,
+    admin::DetailPolicy, egress::EgressSettings, error::Error, logs::LineSettings,
+    metrics::AppMetrics, notify::StartedBy, probe, telemetry::TelemetrySettings,
 };
 
 /// Where the admin endpoints listen when nothing else is said.
@@ -56,6 +56,8 @@ pub struct Settings {
     pub stop: StopSettings,
     /// Form of the log lines.
     pub logs: LogMode,
+    /// What is done with log lines besides.
+    pub lines: LineSettings,
     /// Directory for what outlives the process.
     pub state: Option<PathBuf>,
     /// Where to say why it ended, besides the state directory.
@@ -219,6 +221,7 @@ impl Settings {
             start_timeout: Duration::from_secs(120),
             stop: StopSettings::default(),
             logs: LogMode::Json,
+            lines: LineSettings::default(),
             state: None,
             termination_log: None,
             exec: false,

@@ -156,7 +156,7 @@ fn heading(var: &'static Var) -> &'static str {
         "listen" | "sock" | "ingress" | "routes" | "static" | "spa" => "Listeners",
         id if id.starts_with("app-") => "Application",
         "probes" | "ready-http" | "live-http" | "started" | "start-timeout" | "details" => "Health",
-        "logs" | "access-log" => "Logs",
+        "logs" | "access-log" | "redact" | "multiline" | "on-block" | "max-line" => "Logs",
         id if id.starts_with("stop-") => "Stop",
         "drain" | "linger" | "signal-scope" | "signal-rewrite" | "success-exit-codes" => "Stop",
         _ => "State",

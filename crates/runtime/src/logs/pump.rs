@@ -19,7 +19,9 @@ use super::journal::{Journal, Output, Take};
 use super::sink::{Queue, rfc3339};
 use super::source::{Filled, Scratch, Source};
 use super::split::Splitter;
-use super::{Context, Counters, Format, Inputs, Outputs, Settings, Stream, enrich};
+use super::{
+    Context, Counters, Format, Inputs, LineHook, Outputs, Scanner, Settings, Stream, enrich,
+};
 
 /// How long a line without an end may wait for it.
 const PARTIAL_LINE_WAIT: Duration = Duration::from_millis(500);
@@ -36,7 +38,6 @@ const STACK_BYTES: usize = 256 * 1024;
 const QUEUE_TOKEN: u64 = 2;
 
 /// All that the thread owns.
-#[derive(Debug)]
 pub(super) struct Pump {
     format: Format,
     lanes: [Lane; 2],
@@ -51,6 +52,11 @@ pub(super) struct Pump {
     /// Whether the last look at the queue found lines.
     has_written_own: bool,
     batch: Vec<u8>,
+    /// Room for one line without its secrets.
+    clean: Vec<u8>,
+    /// For lines of our own.
+    scanner: Scanner,
+    on_line: Option<LineHook>,
     epoll: Epoll,
 }
 
@@ -61,6 +67,7 @@ struct Lane {
     source: Source,
     splitter: Splitter,
     context: Context,
+    scanner: Scanner,
     /// There may be more to read.
     is_ready: bool,
     is_ended: bool,
@@ -118,6 +125,9 @@ impl Pump {
             own: Vec::new(),
             has_written_own: false,
             batch: Vec::new(),
+            clean: Vec::new(),
+            scanner: settings.redactor.scanner(),
+            on_line: settings.on_line.clone(),
             epoll,
         })
     }
@@ -244,7 +254,13 @@ impl Pump {
             }
             let counters = self.counters.of(lane.stream);
             counters.truncated.inc_by(u64::from(piece.is_first_cut));
-            enrich(piece.bytes, piece.is_cut, &ts, &lane.context, &mut self.batch);
+            if let Some(hook) = &self.on_line {
+                hook(piece.bytes);
+            }
+            let is_changed = lane.scanner.redact(piece.bytes, &mut self.clean);
+            let line = if is_changed { &self.clean } else { piece.bytes };
+            let is_lossy = enrich(line, piece.is_cut, &ts, &lane.context, &mut self.batch);
+            counters.not_utf8.inc_by(u64::from(is_lossy));
             self.batch.push(b'\n');
             lines += 1;
             if self.batch.len() >= BATCH_BYTES {
@@ -270,7 +286,9 @@ impl Pump {
         let lane = &mut self.lanes[index];
         let Some(piece) = lane.splitter.flush(lane.source.window()) else { return };
         let (ts, taken) = (rfc3339(Timestamp::now()), piece.taken);
-        enrich(piece.bytes, piece.is_cut, &ts, &lane.context, &mut self.batch);
+        let is_changed = lane.scanner.redact(piece.bytes, &mut self.clean);
+        let line = if is_changed { &self.clean } else { piece.bytes };
+        enrich(line, piece.is_cut, &ts, &lane.context, &mut self.batch);
         self.batch.push(b'\n');
         self.commit(index, taken, 1);
     }
@@ -309,6 +327,10 @@ impl Pump {
             self.own.clear();
             return is_finishing;
         }
+        // The lines are whole, and what is taken has no line end.
+        if self.scanner.redact(&self.own, &mut self.clean) {
+            std::mem::swap(&mut self.own, &mut self.clean);
+        }
         let output = match self.format {
             Format::Raw => &mut self.raw_stderr,
             Format::Json | Format::Off => &mut self.lines,
@@ -341,6 +363,7 @@ impl Lane {
             source: Source::new(pipe, scratch)?,
             splitter: Splitter::new(settings.line_bytes_max),
             context: Context::new(&settings.identity, stream),
+            scanner: settings.redactor.scanner(),
             is_ready: true,
             is_ended: false,
             last_news: Instant::now(),

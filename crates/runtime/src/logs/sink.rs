@@ -13,7 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::enrich::{Context, open};
 use super::escape::{push_escaped, push_string};
-use super::{Format, Level, Settings, Stream, StreamCounters};
+use super::{Format, Level, Redactor, Settings, Stream, StreamCounters};
 
 /// Most bytes of own lines that wait for the pump.
 pub(super) const QUEUE_BYTES_MAX: usize = 1024 * 1024;
@@ -116,6 +116,7 @@ pub struct Sink {
 struct Shared {
     is_off: bool,
     context: Context,
+    redactor: Redactor,
     counters: StreamCounters,
     queue: Mutex<Waiting>,
     wake: EventFd,
@@ -167,6 +168,7 @@ pub(super) fn pair(settings: &Settings, counters: StreamCounters) -> io::Result<
     let shared = Arc::new(Shared {
         is_off: settings.format == Format::Off,
         context: Context::new(&settings.identity, Stream::Plimsoll),
+        redactor: settings.redactor.clone(),
         counters,
         queue: Mutex::default(),
         wake,
@@ -207,6 +209,12 @@ impl Sink {
         if start == 0 {
             self.shared.wake();
         }
+    }
+
+    /// What takes secrets out of these lines, for whatever else leaves this process.
+    #[must_use]
+    pub fn redactor(&self) -> &Redactor {
+        &self.shared.redactor
     }
 
     /// Tells the pump to write what there is and to end.

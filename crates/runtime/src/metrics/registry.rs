@@ -16,10 +16,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric as Registered, Registry};
 
+use super::logs::LogFamilies;
 use super::process::Figures;
 use super::traces::Traces;
 use super::{Exit, StopOutcome, StopPhase, publish};
-use crate::logs;
 
 pub(super) type FloatGauge = Gauge<f64, AtomicU64>;
 pub(super) type Histograms<L> = Family<L, Histogram, Buckets>;
@@ -85,10 +85,7 @@ pub(super) struct Handles {
     threads: Gauge,
     pub(super) orphans_reaped: Counter,
     pub(super) engine_restarts: Counter,
-    log_lines: Family<Labels<1>, Counter>,
-    log_bytes: Family<Labels<1>, Counter>,
-    log_dropped: Family<Labels<1>, Counter>,
-    log_truncated: Family<Labels<1>, Counter>,
+    pub(super) logs: LogFamilies,
     pub(super) publish: Arc<publish::Counters>,
     pub(super) app_series_dropped: Counter,
     pub(super) app_scrape_errors: Counter,
@@ -135,10 +132,7 @@ impl Handles {
             threads: add(r, &table::PROCESS_THREADS, Gauge::default()),
             orphans_reaped: add(r, &table::ORPHANS_REAPED_TOTAL, Counter::default()),
             engine_restarts: add(r, &table::ENGINE_RESTARTS_TOTAL, Counter::default()),
-            log_lines: closed_counter(r, &table::LOG_LINES_TOTAL),
-            log_bytes: closed_counter(r, &table::LOG_BYTES_TOTAL),
-            log_dropped: closed_counter(r, &table::LOG_DROPPED_TOTAL),
-            log_truncated: closed_counter(r, &table::LOG_TRUNCATED_TOTAL),
+            logs: LogFamilies::register(r),
             publish: publish::Counters::register(r),
             app_series_dropped: add(
                 r,
@@ -152,18 +146,6 @@ impl Handles {
 
     pub(super) fn build_info(&self, version: &'static str, rev: &'static str) {
         self.build_info.get_or_create(&[("version", version), ("rev", rev)]).set(1);
-    }
-
-    pub(super) fn log_counters(&self) -> logs::Counters {
-        logs::Counters(logs::Stream::ALL.map(|stream| {
-            let labels = [("stream", stream.word())];
-            logs::StreamCounters {
-                lines: self.log_lines.get_or_create_owned(&labels),
-                bytes: self.log_bytes.get_or_create_owned(&labels),
-                dropped: self.log_dropped.get_or_create_owned(&labels),
-                truncated: self.log_truncated.get_or_create_owned(&labels),
-            }
-        }))
     }
 
     pub(super) fn shutdown(&self, outcome: StopOutcome) -> Histogram {

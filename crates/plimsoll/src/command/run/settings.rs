@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow};
 use contract::env_vars::{self, Var};
 use runtime::egress::{self, EgressSettings};
 use runtime::error::Error;
+use runtime::logs::{RedactSettings, parse_max_line};
 use runtime::settings::{
     IngressSettings, Settings, StopSettings, Workload, parse_address, parse_duration, parse_listen,
     parse_rewrites,
@@ -46,6 +47,7 @@ pub(super) fn settings(
     if let Some(logs) = words.parsed(&env_vars::LOGS, str::parse) {
         settings.logs = logs;
     }
+    log_lines(&mut words, &mut settings);
     settings.state = words.path(&env_vars::STATE);
     settings.termination_log = words.path(&env_vars::TERMINATION_LOG);
     settings.exec = words.switch(&env_vars::EXEC).unwrap_or(false);
@@ -127,6 +129,22 @@ fn application(words: &mut Words<'_>, settings: &mut Settings) {
     }
     if let Some(codes) = words.parsed(&env_vars::SUCCESS_EXIT_CODES, parse_codes) {
         app.success_exit_codes = codes;
+    }
+}
+
+fn log_lines(words: &mut Words<'_>, settings: &mut Settings) {
+    let lines = &mut settings.lines;
+    if let Some(redact) = words.parsed(&env_vars::REDACT, RedactSettings::parse) {
+        lines.redact = redact;
+    }
+    if let Some(multiline) = words.parsed(&env_vars::MULTILINE, str::parse) {
+        lines.multiline = multiline;
+    }
+    if let Some(on_block) = words.parsed(&env_vars::ON_BLOCK, str::parse) {
+        lines.on_block = on_block;
+    }
+    if let Some(max_line) = words.parsed(&env_vars::MAX_LINE, parse_max_line) {
+        lines.max_line = max_line;
     }
 }
 
