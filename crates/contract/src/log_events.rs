@@ -84,6 +84,12 @@ pub const TRACES_EXPORTED: Event =
 /// A variable of OpenTelemetry is not followed.
 pub const TRACES_IGNORED: Event =
     event("traces.ignored", &["reason"], "a standard variable of OpenTelemetry is not followed");
+/// A stranger wrote to the notify socket.
+pub const NOTIFY_REFUSED: Event = event(
+    "notify.refused",
+    &["pid"],
+    "a process that is not the application's wrote to the notify socket; said once",
+);
 /// A stop began.
 pub const SHUTDOWN_BEGIN: Event = event(
     "shutdown.begin",
@@ -116,6 +122,7 @@ pub const ALL: &[&Event] = &[
     &TRACES_IGNORED,
     &TRACES_FAILING,
     &TRACES_EXPORTED,
+    &NOTIFY_REFUSED,
     &SHUTDOWN_BEGIN,
     &SHUTDOWN_TERMINATE,
     &SHUTDOWN_KILL,

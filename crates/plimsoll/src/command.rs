@@ -5,6 +5,7 @@ pub mod down;
 pub mod engine;
 pub mod explain;
 pub mod logs;
+pub mod notify;
 pub mod plan;
 pub mod probe;
 pub mod restart;
@@ -64,6 +65,7 @@ enum Command {
     #[command(hide = true)]
     Engine(engine::EngineArgs),
     Probe(probe::ProbeArgs),
+    Notify(notify::NotifyArgs),
     Completions(completions::CompletionsArgs),
     Version(version::VersionArgs),
 }
@@ -87,6 +89,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(&args),
         Command::Engine(_) => engine::engine(),
         Command::Probe(args) => probe::probe(&args),
+        Command::Notify(args) => notify::notify(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Version(args) => version::version(&args),
     }

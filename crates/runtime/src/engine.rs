@@ -38,6 +38,7 @@ use crate::{
     ingress::{self, Behind, Ingress},
     logs::{self, Pipeline, Redactor, Sink},
     metrics::{AppMetrics, Metrics},
+    notify::{self, outward::Outward},
     probe,
     settings::{LogMode, Settings, Workload},
     telemetry::Tracer,
@@ -86,12 +87,15 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     let (sink, pipeline) = logs::start(&log_settings, inputs, outputs, metrics.log_counters())
         .map_err(setup("start its log pipeline"))?;
     board.update(Moment::now(), |board| board.engine_restarts = snapshot.engine_restarts);
+    let guard = std::os::unix::process::parent_id();
+    let outward = Outward::new(board.clone(), guard);
     let mut parts = Parts {
         board,
         metrics,
         sink,
         pipeline: Some(pipeline),
         ingress: None,
+        outward,
         app_env: Environment::default(),
         tracer: Tracer::off(),
     };
@@ -100,6 +104,8 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     let probes = probe::parse_values(&settings.probes).unwrap_or_default();
     let log_beats = probe::LogBeats::new(&probes);
     let _probes = probe::spawn(probes, &parts.board, &parts.metrics, &parts.sink, &log_beats);
+    let hear = |socket| notify::hear::spawn(socket, guard, parts.board.clone(), parts.sink.clone());
+    let _ear = inheritance.notify.map(hear).transpose().map_err(setup("listen to the app"))?;
     let admin = Arc::new(Admin {
         board: parts.board.clone(),
         metrics: parts.metrics.clone(),
@@ -121,6 +127,8 @@ struct Parts {
     sink: Sink,
     pipeline: Option<Pipeline>,
     ingress: Option<Ingress>,
+    /// What the systemd that runs us is told.
+    outward: Outward,
     /// What the app gets from us beyond what the guard gives it.
     app_env: Environment,
     tracer: Tracer,

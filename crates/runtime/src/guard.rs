@@ -40,6 +40,7 @@ use self::{
 };
 use crate::{
     error::Error,
+    notify,
     settings::{Settings, SignalScope},
     sys,
     wire::{App, Environment, LAST_LINES_MAX, Snapshot, Stop, ToEngine, ToGuard},
@@ -242,6 +243,10 @@ impl<'a> Guard<'a> {
                 ToGuard::Spawn { env } => self.spawn(env),
                 ToGuard::Started => self.snapshot.is_started = true,
                 ToGuard::Ready(is_ready) => self.snapshot.is_ready = is_ready,
+                ToGuard::Notify { state } => {
+                    // Nobody may listen any more, and that is nothing to stop for.
+                    let _ = notify::outward::send(&state);
+                }
                 ToGuard::Terminate => self.terminate(),
                 ToGuard::Kill => self.kill(),
                 ToGuard::Sweep => self.sweep(),
@@ -261,7 +266,8 @@ impl<'a> Guard<'a> {
         let mask = self.signals.inherited();
         self.snapshot.app_env = env;
         let env = &self.snapshot.app_env;
-        self.snapshot.app = match spawn::app(&self.settings, env, &mut self.pipes, mask) {
+        let notify = self.listeners.notify_address();
+        self.snapshot.app = match spawn::app(&self.settings, env, notify, &mut self.pipes, mask) {
             Ok(pid) => App::Running { pid, since: clock() },
             Err((code, source)) => {
                 let program = self.settings.workload.program();

@@ -7,6 +7,11 @@
 //!
 //! Invariant: a word counts only if it comes from a descendant of ours or from our own account.
 
+pub mod hear;
+pub mod message;
+pub mod outward;
+pub mod socket;
+
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};

@@ -23,11 +23,13 @@ mod tls;
 mod verdict;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contract::bodies::Status;
-use contract::log_events;
+use contract::{env_vars, log_events};
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 pub use log_beats::{LineHook, LogBeats};
@@ -37,7 +39,7 @@ pub use settings::{
 };
 
 use crate::board::{self, Board, Depth, Moment, Observed, Verdict};
-use crate::logs::{Level, Sink, Value};
+use crate::logs::{Level, Sink, Value as Field};
 use crate::metrics::Metrics;
 use verdict::Machine;
 
@@ -249,8 +251,8 @@ impl Watch {
             Status::Fail => (Level::Error, log_events::PROBE_FAIL, "probe fails"),
         };
         let mut fields = vec![
-            (log_events::KEY, Value::from(event.name)),
-            ("probe", Value::from(&self.name)),
+            (log_events::KEY, Field::from(event.name)),
+            ("probe", Field::from(&self.name)),
             ("kind", verdict.kind.into()),
         ];
         if let Some(output) = &verdict.output {
@@ -273,6 +275,26 @@ fn shortened(text: &str) -> String {
         short.push('…');
     }
     short
+}
+
+/// What the application is told about the signs of life that are expected of it.
+#[must_use]
+pub fn child_variables(values: &BTreeMap<String, Value>) -> Vec<(&'static str, OsString)> {
+    let mut variables = Vec::new();
+    for settings in parse_values(values).unwrap_or_default().into_values() {
+        let Kind::Heartbeat(heartbeat) = settings.kind else { continue };
+        match heartbeat.via {
+            Via::Notify => {
+                let microseconds = heartbeat.max_age.as_micros().to_string();
+                variables.push((env_vars::CHILD_WATCHDOG_USEC.name, microseconds.into()));
+            }
+            Via::File(file) => {
+                variables.push((env_vars::CHILD_HEARTBEAT_FILE.name, file.into_os_string()));
+            }
+            Via::Http | Via::Log(_) => {}
+        }
+    }
+    variables
 }
 
 /// Waits until every probe that gates the start passes, or `limit` is over; then says which do not.

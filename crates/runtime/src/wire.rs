@@ -43,6 +43,8 @@ pub mod fds {
     pub const STAGED: i32 = 13;
     /// Write end of its staging pipe.
     pub const STAGING: i32 = 14;
+    /// The datagram socket on which the application says how it is.
+    pub const NOTIFY: i32 = 9;
 }
 
 /// What the guard says.
@@ -73,6 +75,11 @@ pub enum ToGuard {
     Started,
     /// Remember what was said last of readiness.
     Ready(bool),
+    /// Tell the systemd that runs us; it listens to its main process only.
+    Notify {
+        /// As `sd_notify(3)` has it.
+        state: String,
+    },
     /// Send the stop signal to the app's process group.
     Terminate,
     /// Send SIGKILL to the app's process group.

@@ -1,8 +1,9 @@
-//! The command line of `plimsoll-run`: `run` without its name, `engine` and `probe`.
+//! The command line of `plimsoll-run`: `run` without its name, `engine`, `probe`
+//! and `notify`.
 
 use clap::{Parser, Subcommand};
 
-use super::{engine, probe, run};
+use super::{engine, notify, probe, run};
 use crate::exit::Exit;
 
 const EXAMPLE: &str = "\
@@ -33,6 +34,7 @@ enum Command {
     #[command(hide = true)]
     Engine(engine::EngineArgs),
     Probe(probe::ProbeArgs),
+    Notify(notify::NotifyArgs),
 }
 
 /// Does what was asked.
@@ -43,6 +45,7 @@ pub fn dispatch(line: &RunOnly) -> anyhow::Result<Exit> {
     match &line.command {
         Some(Command::Engine(_)) => engine::engine(),
         Some(Command::Probe(args)) => probe::probe(args),
+        Some(Command::Notify(args)) => notify::notify(args),
         None => run::run_process(&line.run),
     }
 }

@@ -39,6 +39,7 @@ pub(super) struct Inheritance {
     pub(super) admin_tcp: Option<TcpListener>,
     pub(super) admin_sock: Option<UnixListener>,
     pub(super) ingress: Option<TcpListener>,
+    pub(super) notify: Option<OwnedFd>,
 }
 
 /// Takes over everything; to be called once, before anything else opens a file.
@@ -65,6 +66,7 @@ pub(super) fn inherit() -> Result<Inheritance, Error> {
         admin_tcp: settings.admin.listen.map(|_| tcp(fds::ADMIN_TCP)).transpose()?,
         admin_sock: settings.admin.sock.as_ref().map(|_| sock(fds::ADMIN_SOCK)).transpose()?,
         ingress: settings.ingress.as_ref().map(|_| tcp(fds::INGRESS)).transpose()?,
+        notify: settings.workload.has_app().then(|| take(fds::NOTIFY)).transpose()?,
         control,
         inbox,
         settings,

@@ -131,6 +131,10 @@ impl Driver {
                 () = finished(&mut self.start_check) => self.started().await,
                 () = finished(&mut self.flush) => vec![Event::Flushed],
                 Ok(()) = board.changed() => self.readiness(),
+                state = self.parts.outward.next() => {
+                    self.control.ask(&ToGuard::Notify { state }).await;
+                    Vec::new()
+                }
                 () = finished(&mut self.emptied) => vec![Event::Idle],
                 () = finished(&mut self.scrape) => vec![Event::Scraped],
                 () = finished(&mut self.settling) => self.readiness(),
@@ -159,9 +163,9 @@ impl Driver {
                     self.control.ask(&ToGuard::Spawn { env }).await;
                 }
                 Effect::AwaitStart => {
-                    let settings = self.settings.clone();
+                    let (settings, board) = (self.settings.clone(), self.parts.board.clone());
                     self.start_check =
-                        Some(Box::pin(async move { start_check::wait(&settings).await }));
+                        Some(Box::pin(async move { start_check::wait(&settings, &board).await }));
                 }
                 Effect::RefuseWork => self.refuse_work(),
                 Effect::Terminate => self.control.ask(&ToGuard::Terminate).await,

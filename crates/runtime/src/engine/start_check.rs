@@ -1,4 +1,5 @@
-//! Watches for the app's first answer: its port accepts, or its own path says 2xx.
+//! Watches for the app's first answer: its port accepts, its own path says 2xx, or it sends
+//! `READY=1`.
 //!
 //! It deliberately has no limit of its own: an app that never answers stays `starting`, which
 //! `/ready` and the start probe of whoever started us say.
@@ -11,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::settings::Settings;
+use crate::{board::Board, notify::StartedBy, settings::Settings};
 
 /// Between the first attempts.
 const WAIT_MIN: Duration = Duration::from_millis(5);
@@ -23,7 +24,12 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(2);
 const STATUS_BYTES: usize = 12;
 
 /// Returns once the app has answered; at once when nothing says where to ask.
-pub(super) async fn wait(settings: &Settings) {
+pub(super) async fn wait(settings: &Settings, board: &Board) {
+    if settings.app.started == StartedBy::Notify {
+        // The board outlives whoever waits.
+        let _ = board.subscribe().wait_for(|snapshot| snapshot.notified.is_ready).await;
+        return;
+    }
     let Some(port) = settings.app.port else { return };
     let address = SocketAddr::new(settings.app.host, port);
     let mut wait = WAIT_MIN;

@@ -4,6 +4,7 @@
 //! sockets.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     net::{IpAddr, SocketAddr, TcpListener},
     os::{
@@ -18,7 +19,7 @@ use std::{
 
 use nix::sys::socket::{Backlog, listen};
 
-use crate::{error::Error, settings::Settings, wire::fds};
+use crate::{error::Error, notify, settings::Settings, wire::fds};
 
 /// Connections that wait to be accepted, while an engine is started again for example.
 const BACKLOG: i32 = 1024;
@@ -30,12 +31,13 @@ const SOCK_MODE: u32 = 0o660;
 pub(super) struct Listeners {
     sockets: Vec<(i32, OwnedFd)>,
     sock: Option<PathBuf>,
+    notify: Option<notify::socket::Bound>,
 }
 
 impl Listeners {
     /// Binds what `settings` ask for, and writes the ports that were really bound into them.
     pub(super) fn bind(settings: &mut Settings) -> Result<Self, Error> {
-        let mut listeners = Self { sockets: Vec::new(), sock: None };
+        let mut listeners = Self { sockets: Vec::new(), sock: None, notify: None };
         if let Some(ingress) = &mut settings.ingress {
             let socket = bind_tcp("the ingress", &mut ingress.listen, "--ingress")?;
             listeners.sockets.push((fds::INGRESS, socket));
@@ -48,10 +50,22 @@ impl Listeners {
             listeners.sockets.push((fds::ADMIN_SOCK, bind_sock(path)?));
             listeners.sock = Some(path.clone());
         }
+        if settings.workload.has_app() {
+            let setup = |source| Error::Setup { intent: "bind a notify socket", source };
+            let bound = notify::socket::bind().map_err(setup)?;
+            let socket = bound.socket.try_clone().map_err(setup)?;
+            listeners.sockets.push((fds::NOTIFY, socket));
+            listeners.notify = Some(bound);
+        }
         if settings.ingress.is_some() && settings.app.port.is_none() {
             settings.app.port = Some(free_port(settings.app.host)?);
         }
         Ok(listeners)
+    }
+
+    /// Where the application says how it is: the value of `NOTIFY_SOCKET`.
+    pub(super) fn notify_address(&self) -> Option<&OsStr> {
+        self.notify.as_ref().map(|bound| bound.address.as_os_str())
     }
 
     /// The sockets, for one engine.

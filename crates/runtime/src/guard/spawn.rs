@@ -3,7 +3,7 @@
 //! It deliberately waits for neither.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::File,
     io,
     os::{
@@ -26,6 +26,7 @@ use super::listen::Listeners;
 use crate::{
     engine,
     logs::journal,
+    notify, probe,
     settings::{Settings, Workload},
     sys::{self, ChildSetup},
     wire::{Environment, fds},
@@ -101,15 +102,22 @@ pub(super) fn engine(listeners: &Listeners, pipes: &Pipes, control: OwnedFd) -> 
 pub(super) fn app(
     settings: &Settings,
     env: &Environment,
+    notify: Option<&OsStr>,
     pipes: &mut Pipes,
     mask: SigSet,
 ) -> Result<i32, (u8, io::Error)> {
-    let result = try_app(settings, env, pipes, mask);
+    let result = try_app(settings, env, notify, pipes, mask);
     pipes.close_writes();
     result.map_err(|error| (failure_code(&error), error))
 }
 
-fn try_app(settings: &Settings, env: &Environment, pipes: &Pipes, mask: SigSet) -> io::Result<i32> {
+fn try_app(
+    settings: &Settings,
+    env: &Environment,
+    notify: Option<&OsStr>,
+    pipes: &Pipes,
+    mask: SigSet,
+) -> io::Result<i32> {
     let Workload::Command { program, args } = &settings.workload else {
         return Err(io::Error::other("a static site has no process"));
     };
@@ -120,6 +128,12 @@ fn try_app(settings: &Settings, env: &Environment, pipes: &Pipes, mask: SigSet) 
     command.args(args).process_group(0);
     command.stdout(File::from(stdout.try_clone()?)).stderr(File::from(stderr.try_clone()?));
     command.envs(environment(settings, |name| std::env::var_os(name).is_some()));
+    // What systemd told us is not meant for the application.
+    for name in notify::outward::VARIABLES {
+        command.env_remove(name);
+    }
+    command.envs(notify.map(|address| (env_vars::CHILD_NOTIFY_SOCKET.name, address)));
+    command.envs(probe::child_variables(&settings.probes));
     command.envs(&env.0);
     let guard = getpid();
     let setup = ChildSetup {
