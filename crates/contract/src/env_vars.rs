@@ -508,6 +508,12 @@ pub const CHILD_HEARTBEAT_FILE: ChildVar = ChildVar {
     when: "with a `heartbeat` probe of a file",
     meaning: "file that a worker must touch to show that it lives",
 };
+/// The mark of this run.
+pub const CHILD_RUN_ID: ChildVar = ChildVar {
+    name: "PLIMSOLL_RUN_ID",
+    when: "always",
+    meaning: "mark of everything that this run started, by which it is found should we be killed",
+};
 /// The service's name, for telemetry libraries.
 pub const CHILD_OTEL_SERVICE_NAME: ChildVar = ChildVar {
     name: "OTEL_SERVICE_NAME",
@@ -540,6 +546,7 @@ pub const CHILD: &[&ChildVar] = &[
     &CHILD_HOST,
     &CHILD_SOCK,
     &CHILD_INSTANCE,
+    &CHILD_RUN_ID,
     &CHILD_NOTIFY_SOCKET,
     &CHILD_WATCHDOG_USEC,
     &CHILD_HEARTBEAT_FILE,

@@ -10,6 +10,7 @@ mod changes;
 mod control;
 mod driver;
 mod narrate;
+mod orphans;
 mod record;
 mod spans;
 mod start_check;

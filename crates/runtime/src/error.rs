@@ -134,6 +134,14 @@ pub enum Error {
         /// How often.
         times: u32,
     },
+    /// The file for Kubernetes cannot be used.
+    #[error("the termination log `{}` cannot be written: {source}\nhelp: create its directory, or give another file with `--termination-log`", path.display())]
+    TerminationLog {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The state directory cannot be used.
     #[error("the state directory `{}` cannot be written: {source}\nhelp: create it, or give another with `--state`", path.display())]
     State {
@@ -171,7 +179,7 @@ impl Error {
                 _ => exit_codes::GUARD,
             },
             Self::Taken { .. } | Self::Listen { .. } | Self::Setup { .. } => exit_codes::GUARD,
-            Self::State { .. } => exit_codes::STATE,
+            Self::State { .. } | Self::TerminationLog { .. } => exit_codes::STATE,
             Self::EngineLost { .. } | Self::Wire { .. } => exit_codes::INTERNAL,
         }
     }

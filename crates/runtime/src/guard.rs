@@ -15,10 +15,13 @@ pub mod ending;
 mod engine_process;
 mod link;
 mod listen;
+mod oom;
+mod pulse;
 mod reap;
 mod signals;
 mod spawn;
 mod sweep;
+mod terminal;
 
 use std::{os::fd::AsFd, time::Duration};
 
@@ -34,6 +37,7 @@ use self::{
     ending::{Ending, Origin, Shutdown, ShutdownOutcome},
     engine_process::EngineProcess,
     listen::Listeners,
+    oom::OomKills,
     signals::{Meaning, Signals},
     spawn::Pipes,
     sweep::remaining,
@@ -50,6 +54,8 @@ use crate::{
 const SWEEP_POLL: Duration = Duration::from_millis(10);
 /// How long an engine has to end after it asked for the exit.
 const ENGINE_EXIT_LIMIT: Duration = Duration::from_millis(500);
+/// How often one sweep looks for children that appeared while it killed.
+const HOPS_MAX: usize = 1000;
 const SIGKILL: i32 = nix::libc::SIGKILL;
 const SIGTERM: i32 = nix::libc::SIGTERM;
 
@@ -58,8 +64,11 @@ const SIGTERM: i32 = nix::libc::SIGTERM;
 /// # Errors
 /// When the process never ran; the caller prints the error and exits with [`Error::exit_code`].
 pub fn main(mut settings: Settings) -> Result<u8, Error> {
+    if settings.exec {
+        return Err(spawn::exec(&settings));
+    }
     let mut listeners = Listeners::bind(&mut settings)?;
-    let is_init = getpid().as_raw() == 1;
+    let termination_log = ending::termination_log(&settings)?;
     let identity = settings.identity.clone();
     let state = settings.state.clone();
     let result = Guard::start(settings, &mut listeners).and_then(Guard::run);
@@ -77,7 +86,7 @@ pub fn main(mut settings: Settings) -> Result<u8, Error> {
             shutdown: None,
         },
     };
-    ending::write(&ending, state.as_deref(), is_init);
+    ending::write(&ending, state.as_deref(), termination_log.as_deref());
     result.map(|ending| ending.code)
 }
 
@@ -100,6 +109,9 @@ struct Guard<'a> {
     /// Asked for by the engine, or by our own deadline: leave with this.
     exit: Option<(u8, String)>,
     last_lines: Vec<String>,
+    app_group: Option<i32>,
+    /// Whether the kernel killed something of ours because memory ran out.
+    is_oom: bool,
 }
 
 impl<'a> Guard<'a> {
@@ -121,6 +133,7 @@ impl<'a> Guard<'a> {
         let now = clock();
         let snapshot = Snapshot {
             born: now,
+            run_id: format!("{}-{}", getpid(), now.as_micros()),
             app: App::Waiting,
             is_started: false,
             is_ready: false,
@@ -143,10 +156,13 @@ impl<'a> Guard<'a> {
             sweep_since: None,
             exit: None,
             last_lines: Vec::new(),
+            app_group: None,
+            is_oom: false,
         })
     }
 
     fn run(mut self) -> Result<Ending, Error> {
+        let oom_kills = OomKills::watch();
         while self.exit.is_none() {
             let now = clock();
             self.keep_engine(now)?;
@@ -160,11 +176,13 @@ impl<'a> Guard<'a> {
                 self.signal(meaning);
             }
             self.serve_engine();
+            self.engine.keep_alive(clock());
         }
+        self.is_oom = oom_kills.has_happened();
         self.end_engine();
         // Probes of the engine that outlived it.
         self.end_remaining(SIGKILL);
-        spawn::return_terminal();
+        self.return_terminal();
         if let Some(error) = self.spawn_error {
             return Err(error);
         }
@@ -173,7 +191,8 @@ impl<'a> Guard<'a> {
 
     /// Sleeps until a signal, a message or the next deadline.
     fn wait(&self, now: Duration) -> Result<(), Error> {
-        let mut deadlines = vec![self.next_backstop().map(|(at, _)| at), self.engine.due_at()];
+        let backstop = self.next_backstop().map(|(at, _)| at);
+        let mut deadlines = vec![backstop, self.engine.due_at(), self.engine.pulse_at()];
         if self.sweep_since.is_some() && !self.snapshot.is_swept {
             deadlines.push(Some(now + SWEEP_POLL));
         }
@@ -202,6 +221,12 @@ impl<'a> Guard<'a> {
             Meaning::Forward { signal } => self.forward(signal),
             Meaning::Suspend { signal } => {
                 self.forward(signal);
+                // Its group too, as a terminal would do.
+                if let (App::Running { pid, .. }, SignalScope::Main) =
+                    (self.snapshot.app, self.settings.app.signal_scope)
+                {
+                    let _ = sys::kill(-pid, signal);
+                }
                 // As PID 1 the kernel ignores it, as it should.
                 let _ = sys::kill(getpid().as_raw(), nix::libc::SIGSTOP);
             }
@@ -240,6 +265,7 @@ impl<'a> Guard<'a> {
     fn serve_engine(&mut self) {
         for message in self.engine.receive() {
             match message {
+                ToGuard::Pong => {}
                 ToGuard::Spawn { env } => self.spawn(env),
                 ToGuard::Started => self.snapshot.is_started = true,
                 ToGuard::Ready(is_ready) => self.snapshot.is_ready = is_ready,
@@ -265,10 +291,14 @@ impl<'a> Guard<'a> {
         }
         let mask = self.signals.inherited();
         self.snapshot.app_env = env;
+        let marks =
+            spawn::Marks { run_id: &self.snapshot.run_id, notify: self.listeners.notify_address() };
         let env = &self.snapshot.app_env;
-        let notify = self.listeners.notify_address();
-        self.snapshot.app = match spawn::app(&self.settings, env, notify, &mut self.pipes, mask) {
-            Ok(pid) => App::Running { pid, since: clock() },
+        self.snapshot.app = match spawn::app(&self.settings, env, marks, &mut self.pipes, mask) {
+            Ok(pid) => {
+                self.app_group = Some(pid);
+                App::Running { pid, since: clock() }
+            }
             Err((code, source)) => {
                 let program = self.settings.workload.program();
                 self.spawn_error = Some(Error::Spawn { program, code, source });
@@ -315,7 +345,34 @@ impl<'a> Guard<'a> {
         }
     }
 
-    fn end_remaining(&self, signal: i32) -> usize {
+    /// Kills what is left, and what forks away while it is looked for: its parent dies, so that it
+    /// is our own child at once.
+    fn kill_remaining(&mut self) -> usize {
+        let guard = getpid().as_raw();
+        let n_left = sweep::kill_remaining(guard, self.engine.pid());
+        let mut has_changed = false;
+        for _ in 0..HOPS_MAX {
+            has_changed |= self.reap_quietly();
+            let engine = self.engine.pid();
+            let mut hopped = sweep::children(guard);
+            hopped.retain(|pid| Some(*pid) != engine);
+            if hopped.is_empty() {
+                break;
+            }
+            for pid in hopped {
+                let _ = sys::kill(pid, SIGKILL);
+            }
+        }
+        if has_changed {
+            self.tell();
+        }
+        n_left
+    }
+
+    fn end_remaining(&mut self, signal: i32) -> usize {
+        if signal == SIGKILL {
+            return self.kill_remaining();
+        }
         let left = remaining(getpid().as_raw(), self.engine.pid());
         for pid in &left {
             let _ = sys::kill(*pid, signal);
@@ -336,6 +393,7 @@ impl<'a> Guard<'a> {
                 let code = self.settings.app.success_code(code);
                 let reason = match signal {
                     Some(SIGKILL) if self.killed_at.is_some() => "killed",
+                    Some(SIGKILL) if self.is_oom => "oom",
                     Some(_) => "signal",
                     None => "exit",
                 };

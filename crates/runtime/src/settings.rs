@@ -250,6 +250,12 @@ impl Settings {
                 });
             }
         }
+        if self.exec && (self.ingress.is_some() || !self.probes.is_empty()) {
+            errors.push(Error::Settings {
+                problem: "`--exec` leaves nothing of us that could serve a port or probe".into(),
+                help: "leave out `--exec`, or `--ingress` and `--probes`",
+            });
+        }
         if let Some(sock) = &self.admin.sock {
             errors.extend(check_sock(sock).err());
         }

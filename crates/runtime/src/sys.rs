@@ -61,12 +61,12 @@ pub(crate) fn prepare_child(command: &mut Command, setup: ChildSetup) {
     unsafe { command.pre_exec(prepare) };
 }
 
-/// Undoes an ignored SIGCHLD that was inherited: with it the kernel would reap, and we learn
-/// nothing.
-pub(crate) fn listen_for_children() -> nix::Result<()> {
+/// Gives a signal its default action: an ignored SIGCHLD would have the kernel reap, and the
+/// language's own handlers of SIGSEGV and SIGBUS swallow the first that is sent from outside.
+pub(crate) fn restore_default(signal: Signal) -> nix::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: the default action runs no code of ours in signal context.
-    unsafe { sigaction(Signal::SIGCHLD, &default) }.map(drop)
+    unsafe { sigaction(signal, &default) }.map(drop)
 }
 
 /// Sends any signal, real-time ones too, which `nix` cannot name; a negative pid means a group.
@@ -83,6 +83,35 @@ pub(crate) fn bytes_waiting(pipe: &impl AsRawFd) -> nix::Result<usize> {
     Ok(usize::try_from(count).unwrap_or_default())
 }
 
+/// Blocks 32 and 33, which the C library keeps for itself and leaves out of every set: sent from
+/// outside they would end us.
+pub(crate) fn block_internal_signals() -> nix::Result<()> {
+    let mask: u64 = 1 << 31 | 1 << 32;
+    // SAFETY: the kernel reads eight bytes of `mask` and writes nothing.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_BLOCK,
+            &raw const mask,
+            std::ptr::null::<u64>(),
+            size_of::<u64>(),
+        )
+    })
+    .map(drop)
+}
+
+/// What `waitpid` reported of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reaped {
+    /// It ended.
+    Ended(Ended),
+    /// It was stopped, and lives.
+    Stopped {
+        /// Its process id.
+        pid: i32,
+    },
+}
+
 /// A child that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
@@ -93,14 +122,19 @@ pub(crate) struct Ended {
     pub(crate) signal: Option<i32>,
 }
 
-/// Reaps one child that ended, any for `pid` -1; `None` if there is none now. `nix` fails on a
-/// child that a real-time signal ended, after having reaped it.
-pub(crate) fn reap(pid: i32) -> nix::Result<Option<Ended>> {
+/// Reaps one child that ended or was stopped, any for `pid` -1; `None` if there is none now. `nix`
+/// fails on a child that a real-time signal ended, after having reaped it.
+pub(crate) fn reap(pid: i32) -> nix::Result<Option<Reaped>> {
     let mut status = 0;
     // SAFETY: `waitpid` writes one number, into `status`.
-    let pid = Errno::result(unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) })?;
+    let pid = Errno::result(unsafe {
+        libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::WUNTRACED)
+    })?;
     if pid == 0 {
         return Ok(None);
+    }
+    if libc::WIFSTOPPED(status) {
+        return Ok(Some(Reaped::Stopped { pid }));
     }
     let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
     let code = match signal {
@@ -108,7 +142,7 @@ pub(crate) fn reap(pid: i32) -> nix::Result<Option<Ended>> {
         // The kernel keeps eight bits.
         None => u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX),
     };
-    Ok(Some(Ended { pid, code, signal }))
+    Ok(Some(Reaped::Ended(Ended { pid, code, signal })))
 }
 
 /// Takes a descriptor that the guard left open for the engine, and keeps it from its children.

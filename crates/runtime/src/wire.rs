@@ -61,11 +61,15 @@ pub enum ToEngine {
     },
     /// Something changed.
     Changed(Snapshot),
+    /// Answer with [`ToGuard::Pong`].
+    Ping,
 }
 
 /// What the engine asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToGuard {
+    /// A sign of life: the first word, and the answer to [`ToEngine::Ping`].
+    Pong,
     /// Spawn the app, with these variables on top of what the guard gives it.
     Spawn {
         /// Held by the guard for the engines to come.
@@ -102,6 +106,8 @@ pub enum ToGuard {
 pub struct Snapshot {
     /// When the guard began.
     pub born: Duration,
+    /// In the environment of everything that the app starts, and of nothing else on this machine.
+    pub run_id: String,
     /// The app.
     pub app: App,
     /// Whether the app has answered.

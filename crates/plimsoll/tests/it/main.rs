@@ -8,7 +8,9 @@ mod run_drain;
 mod run_exit;
 #[cfg(test)]
 mod run_frameworks;
+mod run_guard_ending;
 mod run_guard_engine;
+mod run_guard_signals;
 mod run_harness;
 mod run_stop;
 mod up;

@@ -112,6 +112,13 @@ fn is_engine(pid: i32) -> bool {
         .is_ok_and(|name| name.starts_with("plimsoll-engin"))
 }
 
+/// Whether this user may make a process namespace.
+pub(crate) fn can_unshare() -> bool {
+    let args = ["--pid", "--fork", "--mount-proc", "true"];
+    let made = Command::new("unshare").args(args).output();
+    made.is_ok_and(|output| output.status.success())
+}
+
 /// The `msg` of the app's own lines in a stream, in order.
 pub(crate) fn messages(stdout: &str, stream: &str) -> Vec<String> {
     let values =

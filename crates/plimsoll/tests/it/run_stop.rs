@@ -10,8 +10,8 @@ use std::{
 use testkit::{Run, children, is_alive, signal, wait_for};
 
 use crate::run_harness::{
-    PATIENCE, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1, app_pid, engine_pid,
-    messages, run_with, script,
+    PATIENCE, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1, app_pid, can_unshare,
+    engine_pid, messages, run_with, script,
 };
 
 /// Starts a script in a session of its own, out of reach of its process group.
@@ -263,10 +263,4 @@ fn as_pid_1_of_a_namespace_it_reaps_and_sweeps_everything() {
     signal(guard, SIGTERM);
     assert_eq!(run.wait(PATIENCE).code, 3);
     run.wait_for_nothing_left(Duration::ZERO);
-}
-
-fn can_unshare() -> bool {
-    let args = ["--pid", "--fork", "--mount-proc", "true"];
-    let made = std::process::Command::new("unshare").args(args).output();
-    made.is_ok_and(|output| output.status.success())
 }

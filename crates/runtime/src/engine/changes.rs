@@ -63,6 +63,7 @@ mod tests {
     fn snapshot() -> Snapshot {
         Snapshot {
             born: Duration::ZERO,
+            run_id: "1-0".into(),
             app: App::Waiting,
             is_started: false,
             is_ready: false,

@@ -100,7 +100,7 @@ fn greeting(control: &mut StdUnixStream, inbox: &mut Inbox) -> Result<(Settings,
                 let problem = format!("it speaks version {version}, not {}", wire::VERSION);
                 return Err(Error::Wire { problem });
             }
-            Some(ToEngine::Changed(_)) => {
+            Some(ToEngine::Changed(_) | ToEngine::Ping) => {
                 return Err(Error::Wire { problem: "it did not greet".into() });
             }
             None => match control.read(&mut buffer).map_err(|error| broken(&error))? {
@@ -113,6 +113,14 @@ fn greeting(control: &mut StdUnixStream, inbox: &mut Inbox) -> Result<(Settings,
 
 fn broken(error: &io::Error) -> Error {
     Error::Wire { problem: error.to_string() }
+}
+
+/// What the guard says after its greeting.
+pub(super) enum Word {
+    /// Something changed.
+    Changed(Snapshot),
+    /// It wants to know whether we turn.
+    Ping,
 }
 
 /// The socket to the guard.
@@ -129,11 +137,12 @@ impl Control {
     }
 
     /// The guard's next word; `None` once it is gone. Dropping the future loses nothing.
-    pub(super) async fn receive(&mut self) -> Option<Snapshot> {
+    pub(super) async fn receive(&mut self) -> Option<Word> {
         let mut buffer = [0; READ_BYTES];
         loop {
             match self.inbox.take() {
-                Ok(Some(ToEngine::Changed(snapshot))) => return Some(snapshot),
+                Ok(Some(ToEngine::Changed(snapshot))) => return Some(Word::Changed(snapshot)),
+                Ok(Some(ToEngine::Ping)) => return Some(Word::Ping),
                 Ok(Some(ToEngine::Hello { .. })) | Err(_) => return None,
                 Ok(None) => {}
             }

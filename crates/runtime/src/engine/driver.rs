@@ -6,7 +6,12 @@
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
-    Parts, changes, control::Control, narrate, record::Recorder, spans::Spans, start_check,
+    Parts, changes,
+    control::{Control, Word},
+    narrate, orphans,
+    record::Recorder,
+    spans::Spans,
+    start_check,
 };
 use crate::{
     board::{self, Board, Moment, Phase},
@@ -112,6 +117,7 @@ impl Driver {
 
     /// Runs until there is nothing left but to exit.
     pub(super) async fn run(mut self, effects: Vec<Effect>) -> End {
+        self.control.ask(&ToGuard::Pong).await;
         self.take_over();
         if let Some(end) = self.carry_out(effects).await {
             return end;
@@ -120,8 +126,12 @@ impl Driver {
         loop {
             let events = tokio::select! {
                 biased;
-                snapshot = self.control.receive() => match snapshot {
-                    Some(snapshot) => self.note(snapshot),
+                word = self.control.receive() => match word {
+                    Some(Word::Changed(snapshot)) => self.note(snapshot),
+                    Some(Word::Ping) => {
+                        self.control.ask(&ToGuard::Pong).await;
+                        continue;
+                    }
                     None => return self.orphaned().await,
                 },
                 timer = next_timer(&self.timers) => {
@@ -335,11 +345,12 @@ impl Driver {
         if is_open { vec![Event::GatesPassed] } else { Vec::new() }
     }
 
-    /// Nobody waits for the app any more: end its group, and say what there is to say.
+    /// Nobody waits for the app any more: end all of it, and say what there is to say.
     async fn orphaned(mut self) -> End {
         if let App::Running { pid, .. } = self.snapshot.app {
             let _ = sys::kill(-pid, nix::libc::SIGKILL);
         }
+        orphans::kill_all(&self.snapshot.run_id);
         if let Some(pipeline) = self.parts.pipeline.take() {
             pipeline.finish(ORPHANED_FLUSH).await;
         }

@@ -5,16 +5,21 @@
 
 use std::{
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use nix::unistd::getpid;
 use serde::{Deserialize, Serialize};
+
+use crate::{error::Error, settings::Settings};
 
 /// Name of the file in the state directory.
 pub const EXIT_FILE: &str = "exit.json";
 /// Where Kubernetes looks for the last words of a container.
 const TERMINATION_LOG: &str = "/dev/termination-log";
+/// Kubernetes cuts a longer message, bytes.
+const TERMINATION_BYTES_MAX: usize = 4096;
 /// More than this is no file of ours, bytes.
 const EXIT_FILE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -25,7 +30,7 @@ pub struct Ending {
     pub origin: Origin,
     /// The exit code.
     pub code: u8,
-    /// One word for why: `exit`, `signal`, `killed`, or the name of one of our codes.
+    /// One word for why: `exit`, `signal`, `killed`, `oom`, or the name of one of our codes.
     pub reason: String,
     /// The signal that ended the application.
     pub signal: Option<i32>,
@@ -90,8 +95,19 @@ pub(super) fn prepare(state: &Path) -> io::Result<()> {
     fs::remove_file(probe)
 }
 
+/// The file for Kubernetes: the one that was given, or its own as PID 1 where there is one.
+pub(super) fn termination_log(settings: &Settings) -> Result<Option<PathBuf>, Error> {
+    let Some(path) = &settings.termination_log else {
+        let is_init = getpid().as_raw() == 1;
+        return Ok(is_init.then(|| PathBuf::from(TERMINATION_LOG)).filter(|path| path.exists()));
+    };
+    let opened = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    let refused = |source| Error::TerminationLog { path: path.clone(), source };
+    opened.map(|_| Some(path.clone())).map_err(refused)
+}
+
 /// Writes the ending where it will be looked for.
-pub(super) fn write(ending: &Ending, state: Option<&Path>, is_init: bool) {
+pub(super) fn write(ending: &Ending, state: Option<&Path>, termination_log: Option<&Path>) {
     let Ok(mut text) = serde_json::to_vec(ending) else { return };
     text.push(b'\n');
     if let Some(state) = state {
@@ -100,8 +116,21 @@ pub(super) fn write(ending: &Ending, state: Option<&Path>, is_init: bool) {
         let _ =
             fs::write(&partial, &text).and_then(|()| fs::rename(&partial, state.join(EXIT_FILE)));
     }
-    if is_init && Path::new(TERMINATION_LOG).exists() {
-        let _ = fs::write(TERMINATION_LOG, &text);
+    if let Some(path) = termination_log {
+        // Not renamed: the kubelet has mounted this very file.
+        let _ = fs::write(path, short(ending));
+    }
+}
+
+/// The ending without its oldest last lines, until it is short enough for Kubernetes.
+fn short(ending: &Ending) -> Vec<u8> {
+    let mut ending = ending.clone();
+    loop {
+        let text = serde_json::to_vec(&ending).unwrap_or_default();
+        if text.len() <= TERMINATION_BYTES_MAX || ending.last_lines.is_empty() {
+            return text;
+        }
+        ending.last_lines.remove(0);
     }
 }
 

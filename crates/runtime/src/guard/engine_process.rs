@@ -4,10 +4,15 @@
 
 use std::{io, time::Duration};
 
-use super::{ENGINE_EXIT_LIMIT, Guard, SIGKILL, clock, link::Link, spawn};
+use super::{
+    ENGINE_EXIT_LIMIT, Guard, SIGKILL, clock,
+    link::Link,
+    pulse::{Beat, Pulse},
+    spawn,
+};
 use crate::{
     error::Error,
-    sys,
+    sys::{self, Reaped},
     wire::{self, ToEngine, ToGuard},
 };
 
@@ -33,7 +38,7 @@ pub(super) struct EngineProcess {
 #[derive(Debug)]
 enum Life {
     Due { at: Duration },
-    Up { pid: i32, since: Duration, link: Option<Link> },
+    Up { pid: i32, since: Duration, link: Option<Link>, pulse: Pulse },
 }
 
 impl EngineProcess {
@@ -102,13 +107,34 @@ impl EngineProcess {
 
     /// What it asked for. One that hung up is ended.
     pub(super) fn receive(&mut self) -> Vec<ToGuard> {
-        let Life::Up { link: Some(link), .. } = &mut self.life else { return Vec::new() };
+        let Life::Up { link: Some(link), pulse, .. } = &mut self.life else { return Vec::new() };
         let is_listening = link.flush();
         let (messages, is_open) = link.receive();
+        if !messages.is_empty() {
+            pulse.heard(clock());
+        }
         if !is_open || !is_listening {
             self.cut();
         }
         messages
+    }
+
+    /// Asks it for a sign of life when one is due, and ends it when none came.
+    pub(super) fn keep_alive(&mut self, now: Duration) {
+        let Life::Up { link: Some(_), pulse, .. } = &mut self.life else { return };
+        match pulse.at(now) {
+            Beat::Fine => {}
+            Beat::Ask => self.send(&ToEngine::Ping),
+            Beat::Lost => self.cut(),
+        }
+    }
+
+    /// When [`EngineProcess::keep_alive`] is due.
+    pub(super) fn pulse_at(&self) -> Option<Duration> {
+        match &self.life {
+            Life::Up { link: Some(_), pulse, .. } => pulse.next(),
+            Life::Up { .. } | Life::Due { .. } => None,
+        }
     }
 
     /// Ends it; its death will be reaped like any other.
@@ -150,7 +176,8 @@ impl Guard<'_> {
         };
         link.send(&hello)?;
         let pid = spawn::engine(self.listeners, &self.pipes, control).map_err(failed)?;
-        self.engine.life = Life::Up { pid, since: clock(), link: Some(link) };
+        self.engine.life =
+            Life::Up { pid, since: clock(), link: Some(link), pulse: Pulse::default() };
         Ok(())
     }
 
@@ -159,7 +186,10 @@ impl Guard<'_> {
         let Some(pid) = self.engine.pid() else { return };
         let deadline = clock() + ENGINE_EXIT_LIMIT;
         // From the deadline on it is killed, and SIGKILL does not fail.
-        while matches!(sys::reap(pid), Ok(None) | Err(nix::Error::EINTR)) {
+        let lives = |reaped| {
+            matches!(reaped, Ok(None | Some(Reaped::Stopped { .. })) | Err(nix::Error::EINTR))
+        };
+        while lives(sys::reap(pid)) {
             if clock() >= deadline {
                 let _ = sys::kill(pid, SIGKILL);
             }

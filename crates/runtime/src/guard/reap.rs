@@ -2,7 +2,7 @@
 
 use super::{Guard, clock};
 use crate::{
-    sys::{self, Ended},
+    sys::{self, Ended, Reaped},
     wire::App,
 };
 
@@ -13,17 +13,23 @@ impl Guard<'_> {
     /// Reaps all that ended. Children end as often as they like, so this is the one loop without a
     /// bound: each turn takes one process off the kernel's list.
     pub(super) fn reap(&mut self) {
+        if self.reap_quietly() {
+            self.tell();
+        }
+    }
+
+    /// The same without telling the engine, which is to be told if this says so.
+    pub(super) fn reap_quietly(&mut self) -> bool {
         let mut has_changed = false;
         loop {
             match sys::reap(ANY) {
-                Ok(Some(ended)) => has_changed |= self.bury(ended),
+                Ok(Some(Reaped::Ended(ended))) => has_changed |= self.bury(ended),
+                Ok(Some(Reaped::Stopped { pid })) => self.app_stopped(pid),
                 Err(nix::Error::EINTR) => {}
                 Ok(None) | Err(_) => break,
             }
         }
-        if has_changed {
-            self.tell();
-        }
+        has_changed
     }
 
     /// Whether the engine must hear of it.

@@ -60,7 +60,9 @@ impl Signals {
     /// Blocks every signal but those of a crash.
     pub(super) fn block() -> Result<Self, Error> {
         let setup = |intent| move |errno: nix::Error| Error::Setup { intent, source: errno.into() };
-        sys::listen_for_children().map_err(setup("listen for its children"))?;
+        for signal in [Signal::SIGCHLD, Signal::SIGSEGV, Signal::SIGBUS] {
+            sys::restore_default(signal).map_err(setup("listen for its signals"))?;
+        }
         let mut blocked = SigSet::all();
         for signal in OF_A_CRASH {
             blocked.remove(signal);
@@ -68,6 +70,7 @@ impl Signals {
         let mut inherited = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), Some(&mut inherited))
             .map_err(setup("block its signals"))?;
+        sys::block_internal_signals().map_err(setup("block its signals"))?;
         let source = SignalFd::with_flags(&blocked, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(setup("read its signals"))?;
         Ok(Self { source, inherited })

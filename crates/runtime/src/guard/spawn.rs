@@ -6,10 +6,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::process::CommandExt,
-    },
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::Path,
     process::{Command, Stdio},
 };
@@ -19,12 +16,13 @@ use contract::{env_vars, exit_codes};
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     sys::signal::SigSet,
-    unistd::{Pid, getpgrp, getpid, isatty, pipe2, tcgetpgrp, tcsetpgrp},
+    unistd::{Pid, getpid, pipe2},
 };
 
-use super::listen::Listeners;
+use super::{listen::Listeners, terminal};
 use crate::{
     engine,
+    error::Error,
     logs::journal,
     notify, probe,
     settings::{Settings, Workload},
@@ -98,15 +96,37 @@ pub(super) fn engine(listeners: &Listeners, pipes: &Pipes, control: OwnedFd) -> 
     pid(command.spawn()?.id())
 }
 
+/// Becomes the app. Comes back only with the reason why not.
+pub(super) fn exec(settings: &Settings) -> Error {
+    let Workload::Command { program, args } = &settings.workload else {
+        let source = io::Error::other("a static site has no process");
+        return Error::Setup { intent: "become the command", source };
+    };
+    let mut command = Command::new(program);
+    command.args(args);
+    command.envs(environment(settings, |name| std::env::var_os(name).is_some()));
+    let source = command.exec();
+    Error::Spawn { program: settings.workload.program(), code: failure_code(&source), source }
+}
+
+/// How the app is known again, and where it may speak to us.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marks<'a> {
+    /// In the environment of everything that it starts.
+    pub(super) run_id: &'a str,
+    /// The address for its notifications.
+    pub(super) notify: Option<&'a OsStr>,
+}
+
 /// Starts the app. The error carries the exit code that says why not.
 pub(super) fn app(
     settings: &Settings,
     env: &Environment,
-    notify: Option<&OsStr>,
+    marks: Marks<'_>,
     pipes: &mut Pipes,
     mask: SigSet,
 ) -> Result<i32, (u8, io::Error)> {
-    let result = try_app(settings, env, notify, pipes, mask);
+    let result = try_app(settings, env, marks, pipes, mask);
     pipes.close_writes();
     result.map_err(|error| (failure_code(&error), error))
 }
@@ -114,7 +134,7 @@ pub(super) fn app(
 fn try_app(
     settings: &Settings,
     env: &Environment,
-    notify: Option<&OsStr>,
+    marks: Marks<'_>,
     pipes: &Pipes,
     mask: SigSet,
 ) -> io::Result<i32> {
@@ -132,14 +152,14 @@ fn try_app(
     for name in notify::outward::VARIABLES {
         command.env_remove(name);
     }
-    command.envs(notify.map(|address| (env_vars::CHILD_NOTIFY_SOCKET.name, address)));
+    command.envs(marks.notify.map(|address| (env_vars::CHILD_NOTIFY_SOCKET.name, address)));
     command.envs(probe::child_variables(&settings.probes));
-    command.envs(&env.0);
+    command.envs(&env.0).env(env_vars::CHILD_RUN_ID.name, marks.run_id);
     let guard = getpid();
     let setup = ChildSetup {
         mask,
         dies_with: (guard != Pid::from_raw(1)).then_some(guard),
-        takes_terminal: settings.ingress.is_none() && owns_terminal(),
+        takes_terminal: settings.ingress.is_none() && terminal::is_ours(),
     };
     sys::prepare_child(&mut command, setup);
     pid(command.spawn()?.id())
@@ -192,22 +212,6 @@ fn percent_encoded(value: &str) -> String {
         _ => format!("%{byte:02X}"),
     };
     value.bytes().map(encode).collect()
-}
-
-/// Whether stdin is a terminal whose foreground we are: then an app without an ingress is to be it.
-fn owns_terminal() -> bool {
-    let stdin = io::stdin();
-    isatty(stdin.as_fd()).unwrap_or(false)
-        && tcgetpgrp(stdin.as_fd()).is_ok_and(|group| group == getpgrp())
-}
-
-/// Takes the terminal back from an app that had it, for whoever started us.
-pub(super) fn return_terminal() {
-    let stdin = io::stdin();
-    if isatty(stdin.as_fd()).unwrap_or(false) {
-        // Fails where the terminal is not ours to give, which is as well.
-        let _ = tcsetpgrp(stdin.as_fd(), getpgrp());
-    }
 }
 
 /// As shells say it: 127 for what is not there, 126 for what cannot be run.

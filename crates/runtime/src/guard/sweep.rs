@@ -1,9 +1,15 @@
 //! Finds what the app left behind: every process that descends from the guard, but the engine.
 //!
 //! As PID 1 everything in the container descends from us. Elsewhere we are a subreaper, so that an
-//! orphan becomes our child, wherever its session is. It deliberately sends no signals.
+//! orphan becomes our child, wherever its session is. It deliberately decides nothing.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use super::SIGKILL;
+use crate::sys;
 
 /// Processes that are looked at; the kernel's own limit (`pid_max`) is not higher.
 const PROCESSES_MAX: usize = 4 * 1024 * 1024;
@@ -13,8 +19,34 @@ pub(super) fn remaining(guard: i32, spared: Option<i32>) -> Vec<i32> {
     descendants(&parents(), guard, spared)
 }
 
+/// Kills all that is left. A group is killed as one, so that none of it forks in the meantime.
+pub(super) fn kill_remaining(guard: i32, spared: Option<i32>) -> usize {
+    let parents = parents();
+    let left = descendants(&parents, guard, spared);
+    let is_left = |pid: &i32| left.contains(pid);
+    let groups: BTreeSet<i32> =
+        left.iter().filter_map(|pid| Some(parents.get(pid)?.group)).collect();
+    for group in groups {
+        let mut members = parents.iter().filter(|(_, parent)| parent.group == group);
+        if members.all(|(pid, parent)| is_left(pid) || parent.is_zombie) {
+            let _ = sys::kill(-group, SIGKILL);
+        }
+    }
+    for pid in &left {
+        let _ = sys::kill(*pid, SIGKILL);
+    }
+    left.len()
+}
+
+/// The direct children of a process of one thread, by the kernel's own list.
+pub(super) fn children(parent: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    list.unwrap_or_default().split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 struct Parent {
     pid: i32,
+    group: i32,
     is_zombie: bool,
 }
 
@@ -33,7 +65,8 @@ fn parents() -> BTreeMap<i32, Parent> {
 fn stat(text: &str) -> Option<Parent> {
     let mut fields = text.rsplit_once(") ")?.1.split(' ');
     let is_zombie = matches!(fields.next()?, "Z" | "X");
-    Some(Parent { pid: fields.next()?.parse().ok()?, is_zombie })
+    let pid = fields.next()?.parse().ok()?;
+    Some(Parent { pid, group: fields.next()?.parse().ok()?, is_zombie })
 }
 
 fn descendants(parents: &BTreeMap<i32, Parent>, guard: i32, spared: Option<i32>) -> Vec<i32> {
@@ -63,7 +96,7 @@ mod tests {
 
     fn tree(rows: &[(i32, i32, bool)]) -> BTreeMap<i32, Parent> {
         rows.iter()
-            .map(|&(pid, parent, is_zombie)| (pid, Parent { pid: parent, is_zombie }))
+            .map(|&(pid, parent, is_zombie)| (pid, Parent { pid: parent, group: pid, is_zombie }))
             .collect()
     }
 
