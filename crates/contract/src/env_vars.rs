@@ -204,6 +204,23 @@ pub const EGRESS: Var = Var {
               `{\"url\": \"https://..\"}`, with `timeout`, `try_timeout`, `connect_timeout`, \
               `idle_timeout`, `streaming`, `retries`, `breaker`, `bulkhead`, `headers` and `listen`",
 };
+/// Where secrets come from.
+pub const SECRETS: Var = Var {
+    name: "PLIMSOLL_SECRETS",
+    flag: "--secrets",
+    default: "{}",
+    form: "JSON",
+    meaning: "where `${secret:...}` is resolved: an object of `default`, `providers`, `names`, \
+              `deliver`, `on_change`, `splay`, `poll`, `timeout`, `cache`, `directory` and `bare`",
+};
+/// Whether nothing stands in for a secret.
+pub const STRICT_SECRETS: Var = Var {
+    name: "PLIMSOLL_STRICT_SECRETS",
+    flag: "--strict-secrets",
+    default: "off",
+    form: "on or off",
+    meaning: "`on` lets neither `optional`, `default=` nor the cache stand in for a secret",
+};
 /// How long the start may take.
 pub const START_TIMEOUT: Var = Var {
     name: "PLIMSOLL_START_TIMEOUT",
@@ -360,6 +377,8 @@ pub const ALL: &[&Var] = &[
     &ROUTES,
     &ACCESS_LOG,
     &PROBES,
+    &SECRETS,
+    &STRICT_SECRETS,
     &DETAILS,
     &EGRESS,
     &START_TIMEOUT,

@@ -31,6 +31,33 @@ const fn event(
 /// Dependencies that gate the start are waited for.
 pub const START_GATED: Event =
     event("start.gated", &[], "dependencies that gate the start are waited for");
+/// A secret is waited for.
+pub const SECRET_AWAITED: Event = event(
+    "secret.awaited",
+    &["secret", "output"],
+    "a provider does not answer, and the start waits for its secret",
+);
+/// Secrets could not be resolved.
+pub const SECRET_UNRESOLVED: Event = event(
+    "secret.unresolved",
+    &["secret", "place", "output"],
+    "a secret has no value; the application is not started",
+);
+/// A secret changed.
+pub const SECRET_ROTATED: Event =
+    event("secret.rotated", &["on_change", "delivered"], "a provider has a new value of a secret");
+/// A new value could not be given to the app.
+pub const SECRET_NOT_DELIVERED: Event = event(
+    "secret.not_delivered",
+    &["secret", "output"],
+    "a new value could not be delivered; the application keeps the old one",
+);
+/// A value that the redactor does not look for.
+pub const SECRET_SHORT: Event = event(
+    "secret.short",
+    &["secret"],
+    "the value of a secret is too short or too plain to be found in log lines",
+);
 /// The application was started.
 pub const APP_SPAWNED: Event = event("app.spawned", &["pid"], "the application was started");
 /// The application could not be started.
@@ -109,6 +136,11 @@ pub const SHUTDOWN_END: Event =
 /// Every event, in the order in which a life has them.
 pub const ALL: &[&Event] = &[
     &START_GATED,
+    &SECRET_AWAITED,
+    &SECRET_UNRESOLVED,
+    &SECRET_ROTATED,
+    &SECRET_NOT_DELIVERED,
+    &SECRET_SHORT,
     &APP_SPAWNED,
     &APP_NOT_SPAWNED,
     &ENGINE_RESTARTED,

@@ -142,6 +142,9 @@ pub const OTHER: &str = "other";
 /// Most dependencies with series of their own.
 pub const DEPENDENCIES_MAX: usize = 32;
 
+/// Most secrets with an age of their own.
+pub const SECRETS_MAX: usize = 32;
+
 /// Most declared routes with series of their own.
 pub const ROUTES_MAX: usize = 32;
 
@@ -163,6 +166,18 @@ const PROBE_KIND: Label = Label {
     values: Values::Closed(&["tcp", "http", "exec", "postgres", "redis", "kafka", "heartbeat"]),
 };
 const SEVERITY: Label = Label { name: "severity", values: Values::Closed(&["hard", "soft"]) };
+const PROVIDER: Label = Label {
+    name: "provider",
+    values: Values::Closed(&["age", "aws-sm", "aws-ssm", "dir", "env", "exec", "file", "vault"]),
+};
+const FETCH_RESULT: Label = Label {
+    name: "result",
+    values: Values::Closed(&["ok", "unreachable", "missing", "invalid", "denied", "config"]),
+};
+const SECRET_NAME: Label = Label {
+    name: "name",
+    values: Values::Declared { max: SECRETS_MAX, source: "reference of the secret" },
+};
 const STREAM: Label =
     Label { name: "stream", values: Values::Closed(&["stdout", "stderr", "plimsoll"]) };
 const METHOD: Label = Label {
@@ -279,6 +294,44 @@ pub const DEPENDENCY_LAST_SUCCESS_TIMESTAMP: Metric = labelled(
         "When the probe of the dependency last passed; absent until it has",
     ),
     &[DEPENDENCY],
+);
+
+/// Answers of providers of secrets.
+pub const SECRET_FETCH_TOTAL: Metric = labelled(
+    metric(
+        "secret_fetch_total",
+        Kind::Counter,
+        Unit::Count,
+        "Answers of providers of secrets, by what they were",
+    ),
+    &[PROVIDER, FETCH_RESULT],
+);
+/// Time each answer took.
+pub const SECRET_FETCH_SECONDS: Metric = histogram(
+    "secret_fetch_seconds",
+    &[PROVIDER],
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0],
+    "Time that one answer of a provider of secrets took",
+);
+/// Age of each secret.
+pub const SECRET_AGE_SECONDS: Metric = labelled(
+    metric(
+        "secret_age_seconds",
+        Kind::Gauge,
+        Unit::Seconds,
+        "Time since the provider last confirmed the value of the secret",
+    ),
+    &[SECRET_NAME],
+);
+/// What is left of each lease.
+pub const SECRET_LEASE_REMAINING_SECONDS: Metric = labelled(
+    metric(
+        "secret_lease_remaining_seconds",
+        Kind::Gauge,
+        Unit::Seconds,
+        "What is left of the lease of the secret; absent without one",
+    ),
+    &[SECRET_NAME],
 );
 
 /// Time of each request through the ingress.
@@ -525,6 +578,10 @@ pub const ALL: &[&Metric] = &[
     &DEPENDENCY_UP,
     &DEPENDENCY_PROBE_SECONDS,
     &DEPENDENCY_LAST_SUCCESS_TIMESTAMP,
+    &SECRET_FETCH_TOTAL,
+    &SECRET_FETCH_SECONDS,
+    &SECRET_AGE_SECONDS,
+    &SECRET_LEASE_REMAINING_SECONDS,
     &HTTP_SERVER_REQUEST_DURATION_SECONDS,
     &HTTP_SERVER_ACTIVE_REQUESTS,
     &TRACE_SPANS_TOTAL,

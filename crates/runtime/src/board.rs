@@ -15,6 +15,8 @@ use contract::bodies::{Severity, Status};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use crate::secret;
+
 /// A verdict older than this many probe intervals no longer counts as a success.
 pub const STALE_AFTER_INTERVALS: u32 = 3;
 
@@ -231,6 +233,8 @@ pub struct Snapshot {
     pub notified: Notified,
     /// Somebody told us over the socket that the app must not get requests.
     pub is_held: bool,
+    /// The state of secrets, when there are references to some.
+    pub secrets: Option<secret::State>,
     /// Probes by name.
     pub verdicts: BTreeMap<String, Verdict>,
 }
@@ -295,6 +299,7 @@ impl Board {
             heartbeat: None,
             notified: Notified::default(),
             is_held: false,
+            secrets: None,
             verdicts: BTreeMap::new(),
         };
         Arc::new(Self { state: watch::Sender::new(Arc::new(snapshot)) })
@@ -403,6 +408,8 @@ pub enum Reason {
     AppStopping,
     /// `POST /v1/unready` was asked for.
     Held,
+    /// A secret is waited for.
+    Secret(String),
     /// A probe does not pass.
     Dependency(String),
     /// A heartbeat is missing.
@@ -417,6 +424,7 @@ impl std::fmt::Display for Reason {
             Reason::Draining => f.write_str("draining"),
             Reason::AppStopping => f.write_str("app_stopping"),
             Reason::Held => f.write_str("held"),
+            Reason::Secret(name) => write!(f, "secret:{name}"),
             Reason::Dependency(name) => write!(f, "dependency:{name}"),
             Reason::HeartbeatStale(name) => write!(f, "heartbeat_stale:{name}"),
         }
@@ -450,10 +458,16 @@ pub fn started(snapshot: &Snapshot, now: Moment) -> Vec<Reason> {
         return Vec::new();
     }
     let mut reasons = vec![Reason::Phase(snapshot.phase)];
+    reasons.extend(awaited_secret(snapshot));
     if snapshot.phase == Phase::Gating {
         reasons.extend(start_gates(snapshot, now));
     }
     reasons
+}
+
+fn awaited_secret(snapshot: &Snapshot) -> Option<Reason> {
+    let secrets = snapshot.secrets.as_ref().filter(|_| snapshot.phase == Phase::Resolving)?;
+    secrets.awaited.clone().map(Reason::Secret)
 }
 
 /// Whether to send requests here: no reasons is a yes.
@@ -465,6 +479,7 @@ pub fn ready(snapshot: &Snapshot, now: Moment) -> Vec<Reason> {
         Phase::Started | Phase::Draining => {}
         phase => reasons.push(Reason::Phase(phase)),
     }
+    reasons.extend(awaited_secret(snapshot));
     if snapshot.draining {
         reasons.push(Reason::Draining);
     }

@@ -12,6 +12,7 @@ mod driver;
 mod narrate;
 mod orphans;
 mod record;
+mod secrets;
 mod spans;
 mod start_check;
 
@@ -31,6 +32,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::{
     control::{Control, Inheritance},
     driver::{Driver, End},
+    secrets::Secrets,
 };
 use crate::{
     admin::{self, Admin},
@@ -41,6 +43,7 @@ use crate::{
     metrics::{AppMetrics, Metrics},
     notify::{self, outward::Outward},
     probe,
+    secret::Handle,
     settings::{LogMode, Settings, Workload},
     telemetry::Tracer,
     wire::Environment,
@@ -90,6 +93,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     board.update(Moment::now(), |board| board.engine_restarts = snapshot.engine_restarts);
     let guard = std::os::unix::process::parent_id();
     let outward = Outward::new(board.clone(), guard);
+    let secrets = Handle::new(settings.secrets.clone(), Some(metrics.clone()));
     let mut parts = Parts {
         board,
         metrics,
@@ -97,6 +101,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
         pipeline: Some(pipeline),
         ingress: None,
         outward,
+        secrets,
         app_env: Environment::default(),
         tracer: Tracer::off(),
     };
@@ -104,7 +109,14 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     // The guard has checked them, so what is refused here was never sent by it.
     let probes = probe::parse_values(&settings.probes).unwrap_or_default();
     let log_beats = probe::LogBeats::new(&probes);
-    let _probes = probe::spawn(probes, &parts.board, &parts.metrics, &parts.sink, &log_beats);
+    let secrets = Secrets::new(&settings, &parts, &snapshot, &log_beats);
+    let has_references = settings.probes.values().any(secrets::refers);
+    let _probes = if has_references {
+        probe::announce(&probes, &parts.board);
+        None
+    } else {
+        Some(probe::spawn(probes, &parts.board, &parts.metrics, &parts.sink, &log_beats))
+    };
     let hear = |socket| notify::hear::spawn(socket, guard, parts.board.clone(), parts.sink.clone());
     let _ear = inheritance.notify.map(hear).transpose().map_err(setup("listen to the app"))?;
     let admin = Arc::new(Admin {
@@ -117,7 +129,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
         .map_err(setup("serve its admin endpoints"))?;
     parts.ingress = start_ingress(inheritance.ingress, &settings, &parts)?;
     let control = Control::new(control, inbox)?;
-    let (driver, effects) = Driver::new(settings, parts, control, snapshot);
+    let (driver, effects) = Driver::new(settings, parts, secrets, control, snapshot);
     Ok(driver.run(effects).await)
 }
 
@@ -130,6 +142,8 @@ struct Parts {
     ingress: Option<Ingress>,
     /// What the systemd that runs us is told.
     outward: Outward,
+    /// Values of secrets, for whoever has a reference.
+    secrets: Handle,
     /// What the app gets from us beyond what the guard gives it.
     app_env: Environment,
     tracer: Tracer,

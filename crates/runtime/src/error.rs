@@ -8,7 +8,7 @@ use std::{io, path::PathBuf};
 
 use contract::exit_codes::{self, ExitCode};
 
-use crate::{egress::EgressError, probe::ProbeError};
+use crate::{egress::EgressError, probe::ProbeError, secret::SecretError};
 
 /// What went wrong, with the data needed to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,9 @@ pub enum Error {
         /// Every problem.
         problems: Vec<EgressError>,
     },
+    /// Secrets that cannot be resolved, or settings of theirs that make no sense.
+    #[error(transparent)]
+    Secrets(#[from] SecretError),
     /// The path of a Unix socket does not fit into its address.
     #[error("the socket path `{}` is {length} bytes long\nhelp: give one of at most {limit} bytes", path.display())]
     SockTooLong {
@@ -164,6 +167,7 @@ impl Error {
     /// The exit code of `plimsoll run` for this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
+            Self::Secrets(error) => error.exit_code(),
             Self::Duration { .. }
             | Self::DurationTooLong { .. }
             | Self::Address { .. }

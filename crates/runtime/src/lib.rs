@@ -27,6 +27,7 @@ pub mod publish;
 pub mod admin;
 
 pub mod outbound;
+pub mod secret;
 
 pub mod egress;
 pub mod telemetry;

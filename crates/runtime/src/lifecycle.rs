@@ -1,15 +1,16 @@
 //! The life of one process, as a pure machine: `on(event, now) -> Vec<Effect>`.
 //!
 //! ```text
-//! init -> gating -> starting -> started -> draining -> closing -> stopping
+//! init -> resolving -> gating -> starting -> started -> draining -> closing -> stopping
 //!                                                                    |
 //!           exited <- lingering <- flushing <- sweeping <------------+
 //!
-//! init              -> starting   nothing gates the start
+//! init, resolving   -> starting   nothing is to be resolved, nothing gates the start
 //! starting          -> stopping   a stop before the app answered: there is nothing to drain
 //! draining          -> stopping   the second stop signal, or SIGQUIT
 //! any but the last  -> sweeping   the app ended by itself; a stop while there is no app
 //! starting to stopping -> sweeping   killed: the grace is over, or the third stop signal
+//! resolving         -> flushing   a secret has no value
 //! gating, starting  -> flushing   the gate stayed closed; the app cannot be spawned
 //! ```
 //!
@@ -47,6 +48,8 @@ const SIGNALS_TO_KILL: u32 = 3;
 /// What the machine must know beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Plan {
+    /// Whether there are secrets to resolve first.
+    pub is_resolving: bool,
     /// Whether dependencies gate the start.
     pub is_gated: bool,
     /// How long they are waited for.
@@ -70,6 +73,13 @@ pub struct Plan {
 pub enum Event {
     /// The listeners are served.
     Boot,
+    /// Every secret has a value.
+    Resolved,
+    /// A secret has none; 75, 77 or 78.
+    Unresolved {
+        /// The exit code that says why.
+        code: u8,
+    },
     /// All dependencies that gate the start are up.
     GatesPassed,
     /// The app's process exists.
@@ -133,6 +143,8 @@ pub enum Effect {
     Enter(Phase),
     /// Wake the machine at this time.
     Arm(Timer, Duration),
+    /// Resolve secrets.
+    Resolve,
     /// Spawn the app.
     Spawn,
     /// Watch for the app's first answer.
@@ -171,6 +183,8 @@ pub enum Cause {
     Killed,
     /// A stop came while there was no app.
     Stopped,
+    /// A secret had no value.
+    Secret,
     /// The gates stayed closed.
     StartGate,
     /// The app could not be spawned.
@@ -209,6 +223,7 @@ pub struct Machine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum State {
     Init,
+    Resolving,
     Gating,
     Starting,
     Started,
@@ -265,6 +280,7 @@ impl Machine {
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Init => Phase::Init,
+            State::Resolving => Phase::Resolving,
             State::Gating => Phase::Gating,
             State::Starting => Phase::Starting,
             State::Started => Phase::Started,
@@ -280,8 +296,8 @@ impl Machine {
     /// Takes one event; what comes back is to be done in order.
     pub fn on(&mut self, event: Event, now: Duration) -> Vec<Effect> {
         use State::{
-            Closing, Draining, Exited, Flushing, Gating, Init, Lingering, Started, Starting,
-            Stopping, Sweeping,
+            Closing, Draining, Exited, Flushing, Gating, Init, Lingering, Resolving, Started,
+            Starting, Stopping, Sweeping,
         };
         match (self.state, event) {
             (Exited, _) => Vec::new(),
@@ -289,11 +305,18 @@ impl Machine {
             (_, Event::AppExited { code }) => self.app_exited(code, now),
             (_, Event::Stop { signal, is_hasty }) => self.stop(signal, is_hasty, now),
 
-            (Init, Event::Boot) if self.plan.is_gated => {
+            (Init, Event::Boot) if self.plan.is_resolving => {
+                vec![self.enter(Resolving), Effect::Resolve]
+            }
+            (Resolving, Event::Unresolved { code }) => {
+                self.settle(code, Cause::Secret);
+                self.flush(now)
+            }
+            (Init, Event::Boot) | (Resolving, Event::Resolved) if self.plan.is_gated => {
                 let gate = Effect::Arm(Timer::Gate, now + self.plan.start_timeout);
                 vec![self.enter(Gating), gate]
             }
-            (Init, Event::Boot) | (Gating, Event::GatesPassed) => {
+            (Init, Event::Boot) | (Resolving, Event::Resolved) | (Gating, Event::GatesPassed) => {
                 vec![self.enter(Starting), Effect::Spawn]
             }
             (Gating, Event::Timer(Timer::Gate)) => {
@@ -356,7 +379,7 @@ impl Machine {
         let is_urgent = is_hasty || self.stop_signals >= SIGNALS_TO_HURRY;
         let is_last = self.stop_signals >= SIGNALS_TO_KILL;
         match self.state {
-            State::Init | State::Gating => {
+            State::Init | State::Resolving | State::Gating => {
                 self.settle(exit_codes::of_signal(signal), Cause::Stopped);
                 self.sweep(now)
             }

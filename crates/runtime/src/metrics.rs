@@ -16,6 +16,7 @@ pub mod publish;
 mod registry;
 mod scrape;
 mod scrapes;
+mod secrets;
 mod traces;
 
 use std::sync::{Arc, Mutex, PoisonError};

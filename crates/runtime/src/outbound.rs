@@ -13,7 +13,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use hidden::Hidden;
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::{
+    ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
 /// Most bytes of an answer that [`read`] takes.
 pub const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -90,6 +93,26 @@ pub fn client(timeout: Duration) -> Result<reqwest::Client, OutboundError> {
 pub fn client_with(tls: ClientConfig, timeout: Duration) -> Result<reqwest::Client, OutboundError> {
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
+        .timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    Ok(client)
+}
+
+/// A client as [`client`], for peers that only the authorities in `pem` vouch for.
+///
+/// # Errors
+/// When `pem` holds no certificate.
+pub fn client_trusting(timeout: Duration, pem: &[u8]) -> Result<reqwest::Client, OutboundError> {
+    let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
+    let mut roots = RootCertStore::empty();
+    if roots.add_parsable_certificates(certificates).0 == 0 {
+        return Err(OutboundError::Http("the CA file holds no certificate in PEM".into()));
+    }
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(
+            tls_builder().with_root_certificates(roots).with_no_client_auth(),
+        )
         .timeout(timeout)
         .redirect(reqwest::redirect::Policy::none())
         .build()?;

@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 pub use self::signal::{StopSignal, parse_rewrites};
 use crate::{
     admin::DetailPolicy, egress::EgressSettings, error::Error, logs::LineSettings,
-    metrics::AppMetrics, notify::StartedBy, probe, telemetry::TelemetrySettings,
+    metrics::AppMetrics, notify::StartedBy, probe, secret::settings::SecretSettings,
+    telemetry::TelemetrySettings,
 };
 
 /// Where the admin endpoints listen when nothing else is said.
@@ -50,6 +51,8 @@ pub struct Settings {
     pub probes: BTreeMap<String, serde_json::Value>,
     /// Who sees every check on `/health`.
     pub details: DetailPolicy,
+    /// Where secrets come from, and how the application gets them.
+    pub secrets: SecretSettings,
     /// How long the dependencies that gate the start are waited for.
     pub start_timeout: Duration,
     /// How the process is stopped.
@@ -217,6 +220,7 @@ impl Settings {
                 success_exit_codes: Vec::new(),
             },
             probes: BTreeMap::new(),
+            secrets: SecretSettings::default(),
             details: DetailPolicy::Local,
             start_timeout: Duration::from_secs(120),
             stop: StopSettings::default(),

@@ -155,6 +155,7 @@ fn heading(var: &'static Var) -> &'static str {
         "service" | "env" | "release" | "instance" => "Identity",
         "listen" | "sock" | "ingress" | "routes" | "static" | "spa" => "Listeners",
         id if id.starts_with("app-") => "Application",
+        "secrets" | "strict-secrets" => "Secrets",
         "probes" | "ready-http" | "live-http" | "started" | "start-timeout" | "details" => "Health",
         "logs" | "access-log" | "redact" | "multiline" | "on-block" | "max-line" => "Logs",
         id if id.starts_with("stop-") => "Stop",

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::Detail;
 use crate::board::{self, Board, Moment, Phase, Reason, Snapshot, Verdict};
+use crate::secret;
 
 /// Answers a request to an endpoint that the ingress has too; none when the path is not one.
 #[must_use]
@@ -137,7 +138,10 @@ fn health(snapshot: &Snapshot, now: Moment, detail: Detail) -> Health {
     reasons.extend(board::live(snapshot, now).filter(|reason| !reasons.contains(reason)));
     let statuses =
         || snapshot.verdicts.iter().map(|(name, verdict)| (name, verdict, verdict.status_at(now)));
-    let worst = statuses().map(|(_, _, status)| status).max().unwrap_or(Status::Pass);
+    let secrets = snapshot.secrets.as_ref().map(secrets_check);
+    let of_secrets = secrets.as_ref().map(|check| check.status);
+    let worst = statuses().map(|(_, _, status)| status).chain(of_secrets).max();
+    let worst = worst.unwrap_or(Status::Pass);
     let status = if reasons.is_empty() { worst.min(Status::Warn) } else { Status::Fail };
     let mut health = Health {
         status,
@@ -159,6 +163,9 @@ fn health(snapshot: &Snapshot, now: Moment, detail: Detail) -> Health {
     });
     health.notes.extend(soft.map(|(name, ..)| format!("{name} is soft: serving without it")));
     health.checks.insert("app:process".into(), vec![app_check(snapshot)]);
+    if let Some(check) = secrets {
+        health.checks.insert("secrets:age".into(), vec![check]);
+    }
     for (name, verdict, status) in statuses() {
         let measured = if verdict.kind == "heartbeat" { "heartbeat" } else { "responseTime" };
         let check = dependency_check(verdict, status, now);
@@ -188,6 +195,21 @@ fn app_check(snapshot: &Snapshot) -> Check {
         output: (!output.is_empty()).then(|| output.join("; ")),
         pid: app.pid,
         ..Check::new(status)
+    }
+}
+
+/// Old values serve as well as new ones, but somebody should know.
+fn secrets_check(state: &secret::State) -> Check {
+    let output = state
+        .output
+        .clone()
+        .or_else(|| state.awaited.as_ref().map(|reference| format!("waiting for {reference}")));
+    Check {
+        component_type: Some("component".into()),
+        observed_value: Some(Observed::Number(state.oldest_s.round())),
+        observed_unit: Some("s".into()),
+        output: output.clone(),
+        ..Check::new(if output.is_some() { Status::Warn } else { Status::Pass })
     }
 }
 

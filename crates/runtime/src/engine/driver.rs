@@ -10,6 +10,7 @@ use super::{
     control::{Control, Word},
     narrate, orphans,
     record::Recorder,
+    secrets::{Resolving, Secrets},
     spans::Spans,
     start_check,
 };
@@ -17,9 +18,10 @@ use crate::{
     board::{self, Board, Moment, Phase},
     guard::clock,
     lifecycle::{Effect, Event, Machine, Outcome, Plan, Timer},
+    secret::SecretError,
     settings::Settings,
     sys,
-    wire::{App, Snapshot, ToGuard},
+    wire::{App, Environment, Snapshot, ToGuard},
 };
 
 /// How much of the flush the last spans may take.
@@ -48,6 +50,9 @@ pub(super) struct Driver {
     emptied: Option<Task>,
     /// Ends with the last line.
     flush: Option<Task>,
+    secrets: Option<Secrets>,
+    /// Ends with values for all of them, or with an error.
+    resolving: Option<Resolving>,
     /// Ends with the last scrape.
     scrape: Option<Task>,
     /// Ends when an engine that took over has had time to learn what is ready.
@@ -72,11 +77,13 @@ impl Driver {
     pub(super) fn new(
         settings: Arc<Settings>,
         mut parts: Parts,
+        secrets: Option<Secrets>,
         control: Control,
         snapshot: Snapshot,
     ) -> (Self, Vec<Effect>) {
         let is_gated = !board::start_gates(&parts.board.snapshot(), Moment::now()).is_empty();
         let plan = Plan {
+            is_resolving: secrets.is_some(),
             is_gated,
             start_timeout: settings.start_timeout,
             has_app: settings.workload.has_app(),
@@ -106,6 +113,8 @@ impl Driver {
             start_check: None,
             emptied: None,
             flush: None,
+            resolving: None,
+            secrets,
             scrape: None,
             settling: is_takeover.then(|| Box::pin(tokio::time::sleep(TAKEOVER_SETTLES)) as Task),
             told_ready: is_ready,
@@ -138,6 +147,7 @@ impl Driver {
                     self.timers.remove(&timer);
                     vec![Event::Timer(timer)]
                 }
+                resolved = resolved(&mut self.resolving) => self.resolved(resolved),
                 () = finished(&mut self.start_check) => self.started().await,
                 () = finished(&mut self.flush) => vec![Event::Flushed],
                 Ok(()) = board.changed() => self.readiness(),
@@ -167,6 +177,7 @@ impl Driver {
                     self.tell_ready().await;
                 }
                 Effect::Arm(timer, at) => drop(self.timers.insert(timer, at)),
+                Effect::Resolve => self.resolve(),
                 Effect::Spawn if !self.settings.workload.has_app() => self.serve_static(),
                 Effect::Spawn => {
                     let env = self.parts.app_env.clone();
@@ -191,6 +202,7 @@ impl Driver {
                 }
                 Effect::Exit(outcome) => {
                     let reason = narrate::cause(outcome.cause).to_owned();
+                    self.remove_files();
                     let (code, last_lines) = (outcome.code, std::mem::take(&mut self.last_lines));
                     self.control.ask(&ToGuard::Exit { code, reason, last_lines }).await;
                     return Some(End::Exit(outcome));
@@ -218,6 +230,32 @@ impl Driver {
             return;
         }
         self.readiness();
+    }
+
+    /// Resolves secrets: the app waits for it, unless an earlier engine has spawned it.
+    fn resolve(&mut self) {
+        let is_first = self.snapshot.app == App::Waiting;
+        self.resolving = self.secrets.as_ref().map(|secrets| secrets.resolve(is_first));
+    }
+
+    fn resolved(&mut self, resolved: Result<Environment, SecretError>) -> Vec<Event> {
+        match resolved {
+            Ok(env) => {
+                self.parts.app_env.0.extend(env.0);
+                vec![Event::Resolved]
+            }
+            Err(error) => {
+                error.problems.iter().for_each(|it| narrate::unresolved(&self.parts.sink, it));
+                vec![Event::Unresolved { code: error.exit_code().code }]
+            }
+        }
+    }
+
+    /// The files with secrets go when the app has.
+    fn remove_files(&self) {
+        if let Some(secrets) = &self.secrets {
+            secrets.remove_files();
+        }
     }
 
     /// There is no process to spawn: the ingress serves the files as soon as it may.
@@ -351,6 +389,7 @@ impl Driver {
             let _ = sys::kill(-pid, nix::libc::SIGKILL);
         }
         orphans::kill_all(&self.snapshot.run_id);
+        self.remove_files();
         if let Some(pipeline) = self.parts.pipeline.take() {
             pipeline.finish(ORPHANED_FLUSH).await;
         }
@@ -365,6 +404,16 @@ async fn next_timer(timers: &BTreeMap<Timer, Duration>) -> Timer {
     };
     tokio::time::sleep(at.saturating_sub(clock())).await;
     *timer
+}
+
+/// Comes with the values of all secrets, or never.
+async fn resolved(task: &mut Option<Resolving>) -> Result<Environment, SecretError> {
+    let resolved = match task {
+        Some(running) => running.await,
+        None => std::future::pending().await,
+    };
+    *task = None;
+    resolved
 }
 
 /// Comes with the end of the task, or never.

@@ -12,6 +12,7 @@ use crate::{
     guard::clock,
     lifecycle::Cause,
     logs::{Level, Sink, Value},
+    secret,
     settings::Settings,
     wire::Snapshot,
 };
@@ -76,6 +77,21 @@ pub(super) fn taken_over(sink: &Sink, restarts: u32) {
         Level::Warn,
         "the engine was started again",
         &[named(log_events::ENGINE_RESTARTED), ("restarts", Value::from(restarts))],
+    );
+}
+
+/// A secret has no value.
+pub(super) fn unresolved(sink: &Sink, problem: &secret::Problem) {
+    let output = problem.fault.to_string();
+    sink.event(
+        Level::Error,
+        "the application is not started: a secret has no value",
+        &[
+            named(log_events::SECRET_UNRESOLVED),
+            ("secret", Value::Str(&problem.reference)),
+            ("place", Value::Str(&problem.place)),
+            ("output", Value::Str(&output)),
+        ],
     );
 }
 
@@ -145,6 +161,7 @@ pub(super) fn cause(cause: Cause) -> &'static str {
         Cause::App => "exit",
         Cause::Killed => "killed",
         Cause::Stopped => "stopped",
+        Cause::Secret => contract::exit_codes::SECRET.name,
         Cause::StartGate => contract::exit_codes::START_GATE.name,
         Cause::SpawnFailed => "not_spawned",
     }

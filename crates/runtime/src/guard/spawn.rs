@@ -24,7 +24,7 @@ use crate::{
     engine,
     error::Error,
     logs::journal,
-    notify, probe,
+    notify, probe, secret,
     settings::{Settings, Workload},
     sys::{self, ChildSetup},
     wire::{Environment, fds},
@@ -154,6 +154,10 @@ fn try_app(
     }
     command.envs(marks.notify.map(|address| (env_vars::CHILD_NOTIFY_SOCKET.name, address)));
     command.envs(probe::child_variables(&settings.probes));
+    let inherited = std::env::vars_os();
+    for name in unresolved(settings, env, inherited) {
+        command.env_remove(name);
+    }
     command.envs(&env.0).env(env_vars::CHILD_RUN_ID.name, marks.run_id);
     let guard = getpid();
     let setup = ChildSetup {
@@ -163,6 +167,20 @@ fn try_app(
     };
     sys::prepare_child(&mut command, setup);
     pid(command.spawn()?.id())
+}
+
+/// Variables that refer to secrets and have no value of their own: the value is optional and not
+/// there, or it is in a file.
+fn unresolved(
+    settings: &Settings,
+    env: &Environment,
+    inherited: impl Iterator<Item = (OsString, OsString)>,
+) -> Vec<OsString> {
+    let has_reference = |(name, value): &(OsString, OsString)| {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { return false };
+        secret::replaces(&settings.secrets, name, value) && !env.0.contains_key(name)
+    };
+    inherited.filter(has_reference).map(|(name, _)| name).collect()
 }
 
 /// What the app gets on top of what we inherited.

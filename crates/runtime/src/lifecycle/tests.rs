@@ -10,8 +10,10 @@ const APP_CODE: u8 = 7;
 /// No walk asks for a stop later than this, in ticks.
 const LAST_STOP: u64 = 2;
 
-const EVENTS: [Event; 13] = [
+const EVENTS: [Event; 15] = [
     Event::Boot,
+    Event::Resolved,
+    Event::Unresolved { code: 77 },
     Event::GatesPassed,
     Event::Spawned,
     Event::SpawnFailed { code: 127 },
@@ -37,6 +39,7 @@ fn budget(plan: Plan) -> Duration {
 
 fn plan(is_gated: bool, has_app: bool) -> Plan {
     Plan {
+        is_resolving: is_gated,
         is_gated,
         start_timeout: ticks(2),
         has_app,
@@ -129,8 +132,7 @@ impl Node {
             assert!(self.exit.is_some() || self.now <= latest, "a stop outlived its budget");
         }
         if let (Some(exit), Some(code)) = (self.exit, self.app_code) {
-            let is_own =
-                matches!(exit.cause, Cause::SpawnFailed | Cause::StartGate | Cause::Stopped);
+            let is_own = !matches!(exit.cause, Cause::App | Cause::Killed);
             assert!(is_own || exit.code == code, "the app's code was lost: {exit:?}");
         }
         if self.stop_since.is_some() {
@@ -195,7 +197,14 @@ fn every_state_keeps_its_promises_under_every_event() {
 #[test]
 fn only_a_started_app_can_be_ready() {
     use crate::board::{Board, Identity, Moment, ready};
-    for phase in [Phase::Init, Phase::Gating, Phase::Starting, Phase::Draining, Phase::Stopping] {
+    for phase in [
+        Phase::Init,
+        Phase::Resolving,
+        Phase::Gating,
+        Phase::Starting,
+        Phase::Draining,
+        Phase::Stopping,
+    ] {
         let now = Moment::now();
         let board = Board::new(Identity::default(), now);
         board.app_spawned(1, now);

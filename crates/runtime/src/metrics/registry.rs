@@ -18,6 +18,7 @@ use prometheus_client::registry::{Metric as Registered, Registry};
 
 use super::logs::LogFamilies;
 use super::process::Figures;
+use super::secrets::Secrets;
 use super::traces::Traces;
 use super::{Exit, StopOutcome, StopPhase, publish};
 
@@ -71,6 +72,7 @@ pub(super) struct Handles {
     dependency_up: Family<ProbeLabels, Gauge>,
     dependency_probe: Histograms<DependencyLabels>,
     dependency_last_success: Family<DependencyLabels, FloatGauge>,
+    pub(super) secrets: Secrets,
     requests: Histograms<RequestLabels>,
     /// The histograms of `requests` that were asked for, by [`Class`]: found without hashing.
     seen_requests: Box<[OnceLock<Histogram>]>,
@@ -119,6 +121,7 @@ impl Handles {
                 &table::DEPENDENCY_LAST_SUCCESS_TIMESTAMP,
                 Family::default(),
             ),
+            secrets: Secrets::register(r),
             requests: histograms(r, &table::HTTP_SERVER_REQUEST_DURATION_SECONDS),
             seen_requests: (0..Class::COUNT).map(|_| OnceLock::new()).collect(),
             route_none: Arc::from(ROUTE_NONE),

@@ -12,6 +12,7 @@ use contract::env_vars::{self, Var};
 use runtime::egress::{self, EgressSettings};
 use runtime::error::Error;
 use runtime::logs::{RedactSettings, parse_max_line};
+use runtime::secret::{self, settings::SecretSettings};
 use runtime::settings::{
     IngressSettings, Settings, StopSettings, Workload, parse_address, parse_duration, parse_listen,
     parse_rewrites,
@@ -35,6 +36,10 @@ pub(super) fn settings(
     if let Some(probes) = words.parsed(&env_vars::PROBES, parse_probes) {
         settings.probes = probes;
     }
+    if let Some(secrets) = words.parsed(&env_vars::SECRETS, parse_secrets) {
+        settings.secrets = secrets;
+    }
+    settings.secrets.strict |= words.switch(&env_vars::STRICT_SECRETS).unwrap_or(false);
     if let Some(details) = words.parsed(&env_vars::DETAILS, str::parse) {
         settings.details = details;
     }
@@ -235,6 +240,10 @@ fn parse_probes(text: &str) -> Result<BTreeMap<String, serde_json::Value>, Error
 
 fn parse_egress(text: &str) -> Result<EgressSettings, Error> {
     egress::parse(text).map_err(|problems| Error::Egress { problems })
+}
+
+fn parse_secrets(text: &str) -> Result<SecretSettings, Error> {
+    Ok(secret::settings::parse(text)?)
 }
 
 #[cfg(test)]
