@@ -12,6 +12,7 @@ pub mod restart;
 pub mod run;
 pub mod run_only;
 pub mod schema;
+pub mod secret;
 pub mod start;
 pub mod status;
 pub mod stop;
@@ -66,6 +67,7 @@ enum Command {
     Engine(engine::EngineArgs),
     Probe(probe::ProbeArgs),
     Notify(notify::NotifyArgs),
+    Secret(secret::SecretArgs),
     Completions(completions::CompletionsArgs),
     Version(version::VersionArgs),
 }
@@ -90,6 +92,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Engine(_) => engine::engine(),
         Command::Probe(args) => probe::probe(&args),
         Command::Notify(args) => notify::notify(&args),
+        Command::Secret(args) => secret::secret(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Version(args) => version::version(&args),
     }

@@ -112,7 +112,8 @@ impl Handle {
     /// The text with its values; `None` when it is an optional one that is not there.
     fn filled(&self, place: &str, text: &str) -> Result<Option<SecretString>, SecretError> {
         let template = self.template(place, text).map_err(one)?;
-        self.store().fill(&self.0.settings, &template).map_err(|(reference, fault)| {
+        self.store().fill(&self.0.settings, &template).map_err(|failed| {
+            let (reference, fault) = *failed;
             one(Problem { place: place.to_owned(), reference: reference.to_string(), fault })
         })
     }
@@ -238,8 +239,11 @@ impl Handle {
                 let Some(fault) = keys.get(round).and_then(|key| failed.get(key)) else {
                     return false;
                 };
-                // The first place is where it should be, so its failure is the one to tell.
-                faults.entry((*reference).clone()).or_insert_with(|| fault.clone());
+                let known = faults.entry((*reference).clone()).or_insert_with(|| fault.clone());
+                if round > 0 {
+                    known.text = format!("{}, and {}", known.text, fault.text);
+                    known.kind = known.kind.max(fault.kind);
+                }
                 fault.kind == FaultKind::Missing && round + 1 < keys.len()
             });
             round += 1;

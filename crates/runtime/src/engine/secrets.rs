@@ -66,7 +66,7 @@ impl Secrets {
     /// Resolves, then starts the probes and keeps all of it fresh. `is_first` when the app has not
     /// been spawned.
     pub(super) fn resolve(&self, is_first: bool) -> Resolving {
-        let mut rotation = self.rotation.clone();
+        let rotation = self.rotation.clone();
         let (settings, log_beats) = (self.settings.clone(), self.log_beats.clone());
         Box::pin(async move {
             let env = rotation.start(settings.start_timeout, is_first).await?;

@@ -39,7 +39,7 @@ fn budget(plan: Plan) -> Duration {
 
 fn plan(is_gated: bool, has_app: bool) -> Plan {
     Plan {
-        is_resolving: is_gated,
+        is_resolving: is_gated && !has_app,
         is_gated,
         start_timeout: ticks(2),
         has_app,

@@ -10,13 +10,13 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use contract::log_events;
 use nix::{sys::signal::Signal, unistd::Pid};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::sleep;
 
 use super::{
@@ -63,7 +63,8 @@ pub struct Rotation {
     pub sink: Sink,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    directory: Option<Arc<Directory>>,
+    /// Shared by all clones, so that any of them can end it.
+    directory: Arc<OnceLock<Directory>>,
     /// The app's variables with references.
     variables: Arc<Vec<(String, String)>>,
     /// Other texts with references.
@@ -81,7 +82,7 @@ impl Rotation {
     ) -> Self {
         let variables = Arc::new(super::inherited_references(&handle.0.settings));
         let others = Arc::new(others);
-        Self { handle, board, sink, metrics, directory: None, variables, others }
+        Self { handle, board, sink, metrics, directory: Arc::default(), variables, others }
     }
 
     /// Whether there is anything to resolve.
@@ -94,11 +95,7 @@ impl Rotation {
     ///
     /// # Errors
     /// Everything that has no value.
-    pub async fn start(
-        &mut self,
-        limit: Duration,
-        is_first: bool,
-    ) -> Result<Environment, SecretError> {
+    pub async fn start(&self, limit: Duration, is_first: bool) -> Result<Environment, SecretError> {
         let texts: Vec<_> = self.variables.iter().chain(self.others.iter()).cloned().collect();
         let deadline = Instant::now() + limit;
         let (board, sink) = (self.board.clone(), self.sink.clone());
@@ -112,14 +109,14 @@ impl Rotation {
                 let fault = Fault::invalid(format!("files cannot be delivered: {error}"));
                 super::one(super::Problem { place: String::new(), reference: String::new(), fault })
             })?;
-            self.directory = Some(Arc::new(directory));
+            let _ = self.directory.set(directory);
         }
-        self.handle.environment(&self.variables, self.directory.as_deref())
+        self.handle.environment(&self.variables, self.directory.get())
     }
 
     /// Ends the files that were delivered.
     pub fn remove_files(&self) {
-        if let Some(directory) = &self.directory {
+        if let Some(directory) = self.directory.get() {
             directory.remove();
         }
     }
@@ -144,7 +141,16 @@ impl Rotation {
 }
 
 /// Tells the redactor all values there are, by name.
-pub fn teach(_sink: &Sink, _values: &[(String, SecretString)]) {}
+pub fn teach(sink: &Sink, values: &[(String, SecretString)]) {
+    let pairs = values.iter().map(|(name, value)| (name.as_str(), value.expose_secret()));
+    for name in sink.redactor().set_secrets(pairs) {
+        sink.event(
+            Level::Warn,
+            "the value of a secret is too short or too plain to be searched for in log lines",
+            &[event(log_events::SECRET_SHORT), ("secret", Value::Str(&name))],
+        );
+    }
+}
 
 fn awaited(board: &Board, sink: &Sink, error: &SecretError) {
     let first = error.problems.first().map(|problem| problem.reference.clone());
@@ -210,7 +216,7 @@ impl Rotation {
     /// Gives new values out; what comes back is what the app still has to be told.
     fn changed(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let settings: &SecretSettings = &self.handle.0.settings;
-        if let Some(directory) = &self.directory
+        if let Some(directory) = self.directory.get()
             && let Err(error) = self.handle.environment(&self.variables, Some(directory))
         {
             self.say_failed(&error);
@@ -224,7 +230,10 @@ impl Rotation {
             &[
                 event(log_events::SECRET_ROTATED),
                 ("on_change", Value::Str(&action.to_string())),
-                ("delivered", Value::Str(if self.directory.is_some() { "file" } else { "env" })),
+                (
+                    "delivered",
+                    Value::Str(if self.directory.get().is_some() { "file" } else { "env" }),
+                ),
             ],
         );
         if self.variables.is_empty() || action == OnChange::File {
@@ -335,7 +344,6 @@ impl Handle {
     fn fingerprints(&self) -> BTreeMap<(String, Place), Vec<u8>> {
         use super::value::Document;
         use ring::digest::{SHA256, digest};
-        use secrecy::ExposeSecret;
         let store = self.store();
         let print = |(key, entry): (&Key, &super::store::Entry)| {
             let bytes = match &entry.document {

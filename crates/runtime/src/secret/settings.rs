@@ -240,6 +240,9 @@ pub fn parse(text: &str) -> Result<SecretSettings, SecretError> {
         let help = r#"help: for example `{"default": "vault", "deliver": "file"}`"#;
         failed(Fault::config(format!("not a JSON object: {error}\n{help}")))
     })?;
+    if !value.is_object() {
+        return Err(failed(Fault::config("not a JSON object\nhelp: write `{}` for the defaults")));
+    }
     let providers = value.as_object_mut().and_then(|object| object.remove("providers"));
     let mut settings: SecretSettings =
         serde_json::from_value(value).map_err(|error| failed(Fault::config(error)))?;

@@ -119,7 +119,7 @@ impl Store {
         &self,
         settings: &SecretSettings,
         template: &Template,
-    ) -> Result<Option<SecretString>, (Reference, Fault)> {
+    ) -> Result<Option<SecretString>, Box<(Reference, Fault)>> {
         let mut filled = zeroize::Zeroizing::new(String::new());
         let mut is_absent = !template.pieces.is_empty();
         for piece in &template.pieces {
@@ -130,7 +130,9 @@ impl Store {
                 }
                 Piece::Reference(reference) => {
                     let value = self.value(settings, reference);
-                    if let Some(value) = value.map_err(|fault| (reference.clone(), fault))? {
+                    if let Some(value) =
+                        value.map_err(|fault| Box::new((reference.clone(), fault)))?
+                    {
                         is_absent = false;
                         filled.push_str(value.expose_secret());
                     }
@@ -236,7 +238,7 @@ mod tests {
 
     fn fill(store: &Store, settings: &SecretSettings, text: &str) -> Result<Option<String>, Fault> {
         let template = syntax::parse(text).expect("it is valid");
-        let filled = store.fill(settings, &template).map_err(|(_, fault)| fault)?;
+        let filled = store.fill(settings, &template).map_err(|failed| failed.1)?;
         Ok(filled.map(|text| text.expose_secret().to_owned()))
     }
 

@@ -38,7 +38,7 @@ pub(super) enum Document {
 
 impl Fetched {
     /// A text without a lease.
-    pub(super) fn text(bytes: Zeroizing<Vec<u8>>) -> Result<Self, Fault> {
+    pub(super) fn text(bytes: &[u8]) -> Result<Self, Fault> {
         Ok(Self { document: Document::Text(text(bytes)?), lease: None })
     }
 }
@@ -100,9 +100,9 @@ pub(super) fn fields(
 }
 
 /// Bytes as a text.
-pub(super) fn text(bytes: Zeroizing<Vec<u8>>) -> Result<SecretString, Fault> {
+pub(super) fn text(bytes: &[u8]) -> Result<SecretString, Fault> {
     check_length(bytes.len())?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
         Fault::invalid(format!(
             "the value is not valid UTF-8 (byte {})\nhelp: store it as base64",
             error.valid_up_to()
@@ -162,8 +162,8 @@ mod tests {
 
     #[test]
     fn what_is_no_text_or_too_long_is_refused_without_being_shown() {
-        let error = text(Zeroizing::new(b"hunter2\xff".to_vec())).expect_err("it is not text");
+        let error = text(b"hunter2\xff").expect_err("it is not text");
         assert!(error.text.contains("byte 7") && !error.text.contains("hunter2"));
-        assert!(text(Zeroizing::new(vec![b'a'; VALUE_BYTES_MAX + 1])).is_err());
+        assert!(text(&vec![b'a'; VALUE_BYTES_MAX + 1]).is_err());
     }
 }

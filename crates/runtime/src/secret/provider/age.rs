@@ -52,7 +52,7 @@ impl AgeFile {
             let plain = decrypt(&read(&path)?, &identities).map_err(|problem| {
                 Fault::invalid(format!("the file `{}` {problem}", path.display()))
             })?;
-            pick(value::text(plain)?, &name)
+            pick(&value::text(&plain)?, &name)
         });
         work.await.map_err(|_| Fault::unreachable("reading was broken off"))?
     }
@@ -68,7 +68,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
 }
 
 /// The value of one name of the document.
-fn pick(text: SecretString, name: &str) -> Result<Fetched, Fault> {
+fn pick(text: &SecretString, name: &str) -> Result<Fetched, Fault> {
     use secrecy::ExposeSecret;
     let missing = || Fault::missing(format!("the file has no name `{name}`"));
     if let Ok(serde_json::Value::Object(mut object)) = serde_json::from_str(text.expose_secret()) {
@@ -286,13 +286,13 @@ VcH1CidTroIki8rKcXCTUmH+WKV71BaKpxGSnfmOFXmocbCut81oNWngXWo=
     #[test]
     fn a_file_that_age_wrote_is_read() {
         let plain = decrypt(FILE.as_bytes(), &key()).expect("it is ours");
-        let text = value::text(plain).expect("it is text");
-        let pick = |name| pick(text.clone(), name).map(|fetched| fetched.document);
-        let Document::Text(value) = pick("DB_PASSWORD").expect("it is there") else {
+        let text = value::text(&plain).expect("it is text");
+        let document = |name| pick(&text, name).map(|fetched| fetched.document);
+        let Document::Text(value) = document("DB_PASSWORD").expect("it is there") else {
             unreachable!("lines are text")
         };
         assert_eq!(value.expose_secret(), "pw with space");
-        assert!(pick("NO").is_err());
+        assert!(document("NO").is_err());
     }
 
     #[test]

@@ -138,16 +138,16 @@ impl Aws {
 
     fn value(&self, answer: Answer) -> Result<Fetched, Fault> {
         if let Some(parameter) = answer.parameter {
-            return Fetched::text(Zeroizing::new(parameter.value.into_bytes()));
+            return Fetched::text(&Zeroizing::new(parameter.value.into_bytes()));
         }
         if let Some(binary) = answer.binary {
             let bytes = STANDARD
                 .decode(binary)
                 .map_err(|_| Fault::unreachable("its answer is not base64"))?;
-            return Fetched::text(Zeroizing::new(bytes));
+            return Fetched::text(&Zeroizing::new(bytes));
         }
         let text = answer.text.ok_or_else(|| Fault::unreachable("what answers is not AWS"))?;
-        let text = value::text(Zeroizing::new(text.into_bytes()))?;
+        let text = value::text(&Zeroizing::new(text.into_bytes()))?;
         Ok(Fetched { document: Document::Text(text), lease: None })
     }
 

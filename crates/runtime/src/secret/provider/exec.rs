@@ -62,7 +62,7 @@ impl Program {
         if value.is_empty() {
             return Err(Fault::missing(format!("`{program}` printed nothing")));
         }
-        Fetched::text(without_line_break(value))
+        Fetched::text(&without_line_break(value))
     }
 }
 

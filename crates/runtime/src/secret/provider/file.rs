@@ -45,7 +45,7 @@ impl Files {
         // A mount may hang, as NFS does; the thread is left behind then.
         let read = tokio::task::spawn_blocking(move || first(&candidates));
         let bytes = read.await.map_err(|_| Fault::unreachable("reading was broken off"))??;
-        Fetched::text(without_line_break(bytes))
+        Fetched::text(&without_line_break(bytes))
     }
 
     fn candidates(&self, path: &str) -> Result<Vec<PathBuf>, Fault> {

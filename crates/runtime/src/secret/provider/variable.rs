@@ -29,6 +29,6 @@ impl Variables {
         let value = value.filter(|value| !value.to_str().is_some_and(syntax::mentions));
         let value =
             value.ok_or_else(|| Fault::missing(format!("the variable `{name}` is not set")))?;
-        Fetched::text(Zeroizing::new(value.into_vec()))
+        Fetched::text(&Zeroizing::new(value.into_vec()))
     }
 }

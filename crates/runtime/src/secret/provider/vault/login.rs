@@ -114,7 +114,7 @@ fn read(path: &Path) -> Result<SecretString, Fault> {
         }
         _ => file::unreadable(path, &error),
     })?;
-    value::text(without_line_break(bytes))
+    value::text(&without_line_break(bytes))
 }
 
 fn home_token() -> PathBuf {
