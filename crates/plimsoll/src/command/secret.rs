@@ -119,12 +119,14 @@ fn verdict(report: &[Checked], is_strict: bool) -> Exit {
     let counts =
         |checked: &&Checked| is_strict || !(checked.is_optional && checked.state == "missing");
     let is_unknown = |checked: &Checked| matches!(checked.state, "unreachable" | "config");
-    let mut bad = report.iter().filter(counts).filter(|checked| checked.state != "ok").peekable();
-    match bad.peek() {
-        None => Exit::Yes,
-        Some(_) if bad.any(is_unknown) => Exit::Unknown,
-        Some(_) => Exit::No,
+    let mut verdict = Exit::Yes;
+    for checked in report.iter().filter(counts).filter(|checked| checked.state != "ok") {
+        if is_unknown(checked) {
+            return Exit::Unknown;
+        }
+        verdict = Exit::No;
     }
+    verdict
 }
 
 #[cfg(test)]
