@@ -117,6 +117,21 @@ pub const NOTIFY_REFUSED: Event = event(
     &["pid"],
     "a process that is not the application's wrote to the notify socket; said once",
 );
+/// The cluster cannot be reached.
+pub const PUBLISH_STOPPED: Event = event(
+    "publish.stopped",
+    &["brokers", "output"],
+    "messages cannot be delivered; they are kept until the cluster is back",
+);
+/// It can be reached again.
+pub const PUBLISH_RESUMED: Event =
+    event("publish.resumed", &["brokers", "took_ms"], "messages are delivered again");
+/// A message was refused for good.
+pub const PUBLISH_DEAD_LETTER: Event = event(
+    "publish.dead_letter",
+    &["topic", "id", "seq", "to", "output"],
+    "the broker refuses a message for good; `to` is the topic that it went to, or `spool`",
+);
 /// A stop began.
 pub const SHUTDOWN_BEGIN: Event = event(
     "shutdown.begin",
@@ -155,6 +170,9 @@ pub const ALL: &[&Event] = &[
     &TRACES_FAILING,
     &TRACES_EXPORTED,
     &NOTIFY_REFUSED,
+    &PUBLISH_STOPPED,
+    &PUBLISH_RESUMED,
+    &PUBLISH_DEAD_LETTER,
     &SHUTDOWN_BEGIN,
     &SHUTDOWN_TERMINATE,
     &SHUTDOWN_KILL,

@@ -26,6 +26,7 @@ pub mod publish;
 
 pub mod admin;
 
+pub mod kafka;
 pub mod outbound;
 pub mod secret;
 

@@ -13,6 +13,8 @@
 //! this life or a later one, until it is acknowledged or a dead letter.
 
 pub mod disk;
+mod dlq;
+pub mod relay;
 pub mod settings;
 pub mod spool;
 mod spool_thread;

@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duratio
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::settings::parse_duration;
+use crate::{
+    kafka::{KafkaSettings, KafkaSettingsError},
+    settings::parse_duration,
+};
 
 /// Most topics of one service: each has series of its own.
 pub const TOPICS_MAX: usize = contract::metrics::TOPICS_MAX;
@@ -58,7 +61,7 @@ pub struct PublishSettings {
     pub on_full: OnFull,
     /// Where messages go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kafka: Option<serde_json::Value>,
+    pub kafka: Option<KafkaSettings>,
     /// The topics that can be published to, by name.
     pub topics: BTreeMap<String, TopicSettings>,
 }
@@ -281,6 +284,9 @@ pub enum PublishError {
          help: add `\"kafka\": {{\"brokers\": \"kafka:9092\"}}`, or use `group`"
     )]
     NoBroker,
+    /// The cluster is not described well.
+    #[error("`--publish`: {0}\nhelp: {help}", help = .0.help())]
+    Kafka(KafkaSettingsError),
 }
 
 /// Reads the text of `PLIMSOLL_PUBLISH`.
@@ -326,6 +332,8 @@ pub fn check(settings: &PublishSettings, has_state: bool) -> Result<(), Vec<Publ
         .max(SPOOL_BYTES_MIN);
     let help = "the spool must hold the messages of a broker's outage";
     errors.extend(range("max_bytes", settings.max_bytes.0, least, 1 << 44, help));
+    let problems = settings.kafka.iter().flat_map(|kafka| kafka.check().err()).flatten();
+    errors.extend(problems.map(PublishError::Kafka));
     if settings.fsync == Fsync::Kafka && settings.kafka.is_none() {
         errors.push(PublishError::NoBroker);
     }
