@@ -102,6 +102,24 @@ pub const SPOOL_OPENED: Event = event(
 /// The spool cannot be opened.
 pub const SPOOL_CLOSED: Event =
     event("spool.closed", &["dir", "output"], "the spool cannot be opened, nothing is accepted");
+/// Calls to a dependency are refused.
+pub const BREAKER_OPENED: Event = event(
+    "breaker.opened",
+    &["dependency"],
+    "too many calls to a dependency failed: they are refused",
+);
+/// Calls try again.
+pub const BREAKER_HALF_OPENED: Event =
+    event("breaker.half_opened", &["dependency"], "a few calls try whether a dependency is back");
+/// Calls go through again.
+pub const BREAKER_CLOSED: Event =
+    event("breaker.closed", &["dependency"], "calls to a dependency go through again");
+/// Calls wait for a secret.
+pub const EGRESS_UNRESOLVED: Event = event(
+    "egress.unresolved",
+    &["dependency", "reason"],
+    "a secret in the header fields of a dependency cannot be resolved: calls get 503, or go on with the last value",
+);
 /// Spans are lost.
 pub const TRACES_FAILING: Event =
     event("traces.failing", &["reason"], "the collector does not take our spans: they are lost");
@@ -166,6 +184,10 @@ pub const ALL: &[&Event] = &[
     &PROBE_FAIL,
     &SPOOL_OPENED,
     &SPOOL_CLOSED,
+    &BREAKER_OPENED,
+    &BREAKER_HALF_OPENED,
+    &BREAKER_CLOSED,
+    &EGRESS_UNRESOLVED,
     &TRACES_IGNORED,
     &TRACES_FAILING,
     &TRACES_EXPORTED,

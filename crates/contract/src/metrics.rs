@@ -144,6 +144,8 @@ pub const DEPENDENCIES_MAX: usize = 32;
 
 /// Most secrets with an age of their own.
 pub const SECRETS_MAX: usize = 32;
+/// Most dependencies that calls can be declared to.
+pub const EGRESS_MAX: usize = 16;
 
 /// Most declared routes with series of their own.
 pub const ROUTES_MAX: usize = 32;
@@ -160,6 +162,25 @@ pub const APP_SERIES_MAX: usize = 5_000;
 const DEPENDENCY: Label = Label {
     name: "dependency",
     values: Values::Declared { max: DEPENDENCIES_MAX, source: "name of the probe" },
+};
+const EGRESS_DEPENDENCY: Label = Label {
+    name: "dependency",
+    values: Values::Declared { max: EGRESS_MAX, source: "name in `--egress`" },
+};
+const EGRESS_OUTCOME: Label = Label {
+    name: "outcome",
+    values: Values::Closed(&[
+        "success",
+        "client_error",
+        "server_error",
+        "timeout",
+        "unreachable",
+        "broken",
+        "breaker_open",
+        "bulkhead_full",
+        "cancelled",
+        "rejected",
+    ]),
 };
 const PROBE_KIND: Label = Label {
     name: "kind",
@@ -344,6 +365,45 @@ pub const HTTP_SERVER_REQUEST_DURATION_SECONDS: Metric = histogram(
 /// Requests in flight through the ingress.
 pub const HTTP_SERVER_ACTIVE_REQUESTS: Metric =
     flag("http_server_active_requests", "Requests in flight at the ingress; a drain waits for 0");
+
+/// Calls to declared dependencies.
+pub const EGRESS_REQUESTS_TOTAL: Metric = labelled(
+    metric(
+        "egress_requests_total",
+        Kind::Counter,
+        Unit::Count,
+        "Calls of the application to a dependency of `--egress`, by how they ended",
+    ),
+    &[EGRESS_DEPENDENCY, EGRESS_OUTCOME],
+);
+/// Time of each call.
+pub const EGRESS_REQUEST_SECONDS: Metric = histogram(
+    "egress_request_seconds",
+    &[EGRESS_DEPENDENCY],
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
+    "Time from the head of a call until the last byte of its answer, retries included",
+);
+/// Tries after the first.
+pub const EGRESS_RETRIES_TOTAL: Metric = labelled(
+    metric(
+        "egress_retries_total",
+        Kind::Counter,
+        Unit::Count,
+        "Tries of calls to a dependency after the first",
+    ),
+    &[EGRESS_DEPENDENCY],
+);
+/// State of each breaker.
+pub const CIRCUIT_BREAKER_STATE: Metric = labelled(
+    flag(
+        "circuit_breaker_state",
+        "1 for the state that the breaker of the dependency is in, else 0",
+    ),
+    &[
+        EGRESS_DEPENDENCY,
+        Label { name: "state", values: Values::Closed(&["closed", "half_open", "open"]) },
+    ],
+);
 
 /// Spans of ours.
 pub const TRACE_SPANS_TOTAL: Metric = labelled(
@@ -584,6 +644,10 @@ pub const ALL: &[&Metric] = &[
     &SECRET_LEASE_REMAINING_SECONDS,
     &HTTP_SERVER_REQUEST_DURATION_SECONDS,
     &HTTP_SERVER_ACTIVE_REQUESTS,
+    &EGRESS_REQUESTS_TOTAL,
+    &EGRESS_REQUEST_SECONDS,
+    &EGRESS_RETRIES_TOTAL,
+    &CIRCUIT_BREAKER_STATE,
     &TRACE_SPANS_TOTAL,
     &PROCESS_EXIT_TOTAL,
     &PROCESS_CPU_SECONDS_TOTAL,

@@ -21,6 +21,7 @@ pub use answer::respond;
 pub use serve::{Listener, Server, serve};
 
 use crate::board::Board;
+use crate::egress::Egress;
 use crate::error::Error;
 use crate::metrics::{AppMetrics, Metrics};
 
@@ -80,6 +81,8 @@ pub struct Admin {
     pub app_metrics: Option<AppMetrics>,
     /// Who sees details.
     pub details: DetailPolicy,
+    /// Calls that go through us.
+    pub egress: Option<Arc<Egress>>,
 }
 
 /// Where a request came from.
@@ -140,6 +143,7 @@ mod tests {
             metrics: Metrics::new(&identity, &[]),
             app_metrics,
             details: DetailPolicy::Local,
+            egress: None,
         });
         let directory = tempfile::tempdir().expect("a directory");
         let sock = directory.path().join("sock");

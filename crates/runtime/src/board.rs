@@ -237,6 +237,8 @@ pub struct Snapshot {
     pub secrets: Option<secret::State>,
     /// Probes by name.
     pub verdicts: BTreeMap<String, Verdict>,
+    /// Breakers of declared calls, by dependency.
+    pub breakers: BTreeMap<String, crate::egress::State>,
 }
 
 impl Snapshot {
@@ -301,6 +303,7 @@ impl Board {
             is_held: false,
             secrets: None,
             verdicts: BTreeMap::new(),
+            breakers: BTreeMap::new(),
         };
         Arc::new(Self { state: watch::Sender::new(Arc::new(snapshot)) })
     }

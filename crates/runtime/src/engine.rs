@@ -9,6 +9,7 @@
 mod changes;
 mod control;
 mod driver;
+mod egress;
 mod narrate;
 mod orphans;
 mod record;
@@ -119,7 +120,9 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     };
     let hear = |socket| notify::hear::spawn(socket, guard, parts.board.clone(), parts.sink.clone());
     let _ear = inheritance.notify.map(hear).transpose().map_err(setup("listen to the app"))?;
+    let egress = egress::start(&settings, inheritance.egress, &mut parts)?;
     let admin = Arc::new(Admin {
+        egress: egress.calls(),
         board: parts.board.clone(),
         metrics: parts.metrics.clone(),
         app_metrics: settings.app.metrics_url().and_then(|url| AppMetrics::new(&url).ok()),

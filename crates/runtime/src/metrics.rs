@@ -9,6 +9,7 @@
 //! Invariant: the number of series is bounded: every label value comes from a closed set or from
 //! names that the configuration declares.
 
+pub mod egress;
 mod exposition;
 mod logs;
 mod process;
@@ -118,6 +119,12 @@ impl Metrics {
     #[must_use]
     pub fn publish(&self) -> Arc<publish::Counters> {
         self.handles.publish.clone()
+    }
+
+    /// The figures of calls to one declared dependency.
+    #[must_use]
+    pub fn egress(&self, dependency: &str) -> egress::Figures {
+        self.handles.egress.of(dependency)
     }
 
     /// The counters of the task that exports spans.
@@ -296,6 +303,10 @@ mod tests {
         metrics.stop_phase(StopPhase::Grace, Duration::from_secs(20));
         metrics.app_exited(Exit::Code(42));
         metrics.orphans_reaped(2);
+        let called = metrics.egress("llm");
+        called.ended(crate::egress::Outcome::Success, Duration::from_millis(3));
+        called.retried();
+        called.breaker(crate::egress::State::Open);
         for (method, status, route) in
             [("GET", 200, Some(0)), ("BREW", 418, None), ("POST", 599, Some(7))]
         {

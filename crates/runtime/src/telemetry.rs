@@ -36,9 +36,6 @@ pub use span::Span;
 
 use queue::Queue;
 
-/// Makes what must not be seen unreadable, before it leaves.
-pub type Redact = Arc<dyn Fn(&str) -> Cow<'_, str> + Send + Sync>;
-
 /// Makes spans, or nothing when no collector is named. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Tracer(Option<Arc<Shared>>);

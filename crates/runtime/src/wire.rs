@@ -45,6 +45,8 @@ pub mod fds {
     pub const STAGING: i32 = 14;
     /// The datagram socket on which the application says how it is.
     pub const NOTIFY: i32 = 9;
+    /// The first listener of declared calls; the others follow, in the order of their names.
+    pub const EGRESS: i32 = 32;
 }
 
 /// What the guard says.

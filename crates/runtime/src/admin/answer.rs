@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::Detail;
 use crate::board::{self, Board, Moment, Phase, Reason, Snapshot, Verdict};
+use crate::egress::State;
 use crate::secret;
 
 /// Answers a request to an endpoint that the ingress has too; none when the path is not one.
@@ -140,7 +141,8 @@ fn health(snapshot: &Snapshot, now: Moment, detail: Detail) -> Health {
         || snapshot.verdicts.iter().map(|(name, verdict)| (name, verdict, verdict.status_at(now)));
     let secrets = snapshot.secrets.as_ref().map(secrets_check);
     let of_secrets = secrets.as_ref().map(|check| check.status);
-    let worst = statuses().map(|(_, _, status)| status).chain(of_secrets).max();
+    let breakers = snapshot.breakers.values().map(|state| breaker_status(*state));
+    let worst = statuses().map(|(_, _, status)| status).chain(breakers).chain(of_secrets).max();
     let worst = worst.unwrap_or(Status::Pass);
     let status = if reasons.is_empty() { worst.min(Status::Warn) } else { Status::Fail };
     let mut health = Health {
@@ -171,7 +173,24 @@ fn health(snapshot: &Snapshot, now: Moment, detail: Detail) -> Health {
         let check = dependency_check(verdict, status, now);
         health.checks.insert(format!("{name}:{measured}"), vec![check]);
     }
+    for (name, state) in &snapshot.breakers {
+        health.checks.insert(format!("{name}:circuitBreaker"), vec![breaker_check(*state)]);
+    }
     health
+}
+
+/// A breaker is soft: the service is ready, and serves without the dependency.
+fn breaker_status(state: State) -> Status {
+    if state == State::Closed { Status::Pass } else { Status::Warn }
+}
+
+fn breaker_check(state: State) -> Check {
+    Check {
+        component_type: Some("component".into()),
+        observed_value: Some(Observed::Text(state.word().into())),
+        severity: Some(Severity::Soft),
+        ..Check::new(breaker_status(state))
+    }
 }
 
 fn app_check(snapshot: &Snapshot) -> Check {

@@ -6,23 +6,25 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use contract::endpoints::{self, Endpoint, Listeners};
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::answer::{answer, refuse, refuse_method, reply, unknown_path};
 use super::{Admin, Peer};
 use crate::board::Moment;
+use crate::egress::{Egress, ResponseBody};
 use crate::metrics::form_for;
 
 /// Most connections of one listener; more wait to be accepted.
@@ -104,24 +106,47 @@ where
         match next().await {
             Ok((stream, peer)) => {
                 let admin = admin.clone();
-                connections.spawn(async move {
-                    converse(stream, peer, admin).await;
-                    drop(permit);
-                });
+                connections.spawn(converse(stream, peer, admin, Place::new(permit)));
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
+/// What a connection takes up: a place of the admin endpoints, or one of those that call.
+///
+/// An application that keeps many connections to call must not keep a probe out.
+struct Place {
+    permit: Mutex<OwnedSemaphorePermit>,
+    is_caller: AtomicBool,
+}
+
+impl Place {
+    fn new(permit: OwnedSemaphorePermit) -> Arc<Self> {
+        Arc::new(Self { permit: Mutex::new(permit), is_caller: AtomicBool::new(false) })
+    }
+
+    /// Moves the connection among those that call; false when there are too many.
+    fn call(&self, egress: &Egress) -> bool {
+        if self.is_caller.load(Ordering::Relaxed) {
+            return true;
+        }
+        let Some(permit) = egress.enter() else { return false };
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = permit;
+        self.is_caller.store(true, Ordering::Relaxed);
+        true
+    }
+}
+
 /// One connection, to its end.
-async fn converse<S>(stream: S, peer: Peer, admin: Arc<Admin>)
+async fn converse<S>(stream: S, peer: Peer, admin: Arc<Admin>, place: Arc<Place>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let kept = place.clone();
     let service = service_fn(move |request| {
-        let admin = admin.clone();
-        async move { Ok::<_, Infallible>(admin.respond(request, peer).await.map(Full::new)) }
+        let (admin, place) = (admin.clone(), place.clone());
+        async move { Ok::<_, Infallible>(admin.answer_all(request, peer, &place).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -131,13 +156,40 @@ where
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // How a connection ended is the client's affair; nothing here depends on it.
-    if tokio::time::timeout(CONNECTION_LIFETIME, connection.as_mut()).await.is_err() {
-        connection.as_mut().graceful_shutdown();
+    if tokio::time::timeout(CONNECTION_LIFETIME, connection.as_mut()).await.is_ok() {
+        return;
+    }
+    connection.as_mut().graceful_shutdown();
+    if kept.is_caller.load(Ordering::Relaxed) {
+        // A call has limits of its own, and ends within them.
+        let _ = connection.await;
+    } else {
         let _ = tokio::time::timeout(CONNECTION_GRACE, connection).await;
     }
 }
 
 impl Admin {
+    /// Answers a request, a call to a dependency included.
+    async fn answer_all(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+        place: &Place,
+    ) -> Response<ResponseBody> {
+        let Some(egress) = self.egress.as_ref().filter(|_| Egress::is_call(request.uri().path()))
+        else {
+            return self.respond(request, peer).await.map(|body| Either::Left(Full::new(body)));
+        };
+        if !place.call(egress) {
+            return Egress::refuse_connection();
+        }
+        let address = match peer {
+            Peer::Socket => None,
+            Peer::Tcp(address) => Some(address),
+        };
+        egress.respond(request, address).await
+    }
+
     /// Answers any request, whatever its path.
     pub async fn respond(&self, request: Request<Incoming>, peer: Peer) -> Response<Bytes> {
         let is_head = request.method() == Method::HEAD;

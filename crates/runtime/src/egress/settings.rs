@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::outbound::Hidden;
 
 /// Most dependencies: each has series of its own.
-pub const DEPENDENCIES_MAX: usize = 16;
+pub const DEPENDENCIES_MAX: usize = contract::metrics::EGRESS_MAX;
 /// Most bytes of a dependency's name.
 pub(super) const NAME_BYTES_MAX: usize = 40;
 

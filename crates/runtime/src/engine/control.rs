@@ -40,6 +40,7 @@ pub(super) struct Inheritance {
     pub(super) admin_sock: Option<UnixListener>,
     pub(super) ingress: Option<TcpListener>,
     pub(super) notify: Option<OwnedFd>,
+    pub(super) egress: Vec<TcpListener>,
 }
 
 /// Takes over everything; to be called once, before anything else opens a file.
@@ -67,6 +68,10 @@ pub(super) fn inherit() -> Result<Inheritance, Error> {
         admin_sock: settings.admin.sock.as_ref().map(|_| sock(fds::ADMIN_SOCK)).transpose()?,
         ingress: settings.ingress.as_ref().map(|_| tcp(fds::INGRESS)).transpose()?,
         notify: settings.workload.has_app().then(|| take(fds::NOTIFY)).transpose()?,
+        egress: (fds::EGRESS..)
+            .zip(settings.egress.values().filter(|it| it.listen.is_some()))
+            .map(|(number, _)| tcp(number))
+            .collect::<Result<_, _>>()?,
         control,
         inbox,
         settings,

@@ -7,11 +7,7 @@
 //!
 //! Invariant: at most one of each, and a stop ends the startup.
 
-use std::{
-    borrow::Cow,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use contract::{env_vars, log_events};
 use tokio::task::JoinHandle;
@@ -22,7 +18,7 @@ use crate::{
     guard::clock,
     logs::{Level, Sink, Value},
     settings::Settings,
-    telemetry::{Redact, Span, Tracer},
+    telemetry::{Span, Tracer},
     wire::{App, Environment, Snapshot},
 };
 
@@ -57,15 +53,7 @@ pub(super) fn start_tracing(settings: &Settings, parts: &mut Parts) -> Exporting
     let (tracer, export) = Tracer::new(&settings.telemetry, counters);
     parts.tracer = tracer;
     let (identity, sink) = (super::identity(settings), parts.sink.clone());
-    Exporting(export.map(|export| {
-        // Until the log pipeline offers its redactor, spans hold nothing that it would change.
-        let redact: Redact = Arc::new(unchanged);
-        tokio::spawn(export.run(identity, sink, redact))
-    }))
-}
-
-fn unchanged(text: &str) -> Cow<'_, str> {
-    Cow::Borrowed(text)
+    Exporting(export.map(|export| tokio::spawn(export.run(identity, sink))))
 }
 
 fn ignored(sink: &Sink, warning: &str) {

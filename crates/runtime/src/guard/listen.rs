@@ -46,6 +46,11 @@ impl Listeners {
             let socket = bind_tcp("the admin listener", address, "--listen")?;
             listeners.sockets.push((fds::ADMIN_TCP, socket));
         }
+        let egress = settings.egress.values_mut().filter_map(|it| it.listen.as_mut());
+        for (number, address) in (fds::EGRESS..).zip(egress) {
+            let socket = bind_tcp("a listener of `--egress`", address, "--egress")?;
+            listeners.sockets.push((number, socket));
+        }
         if let Some(path) = &settings.admin.sock {
             listeners.sockets.push((fds::ADMIN_SOCK, bind_sock(path)?));
             listeners.sock = Some(path.clone());

@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric as Registered, Registry};
 
+use super::egress::Egress;
 use super::logs::LogFamilies;
 use super::process::Figures;
 use super::secrets::Secrets;
@@ -78,6 +79,7 @@ pub(super) struct Handles {
     seen_requests: Box<[OnceLock<Histogram>]>,
     route_none: Arc<str>,
     pub(super) active_requests: Gauge,
+    pub(super) egress: Egress,
     pub(super) traces: Traces,
     exits: Family<Labels<1>, Counter>,
     cpu_seconds: Counter<f64, AtomicU64>,
@@ -126,6 +128,7 @@ impl Handles {
             seen_requests: (0..Class::COUNT).map(|_| OnceLock::new()).collect(),
             route_none: Arc::from(ROUTE_NONE),
             active_requests: add(r, &table::HTTP_SERVER_ACTIVE_REQUESTS, Gauge::default()),
+            egress: Egress::register(r),
             traces: Traces::register(r),
             exits: closed_counter(r, &table::PROCESS_EXIT_TOTAL),
             cpu_seconds: add(r, &table::PROCESS_CPU_SECONDS_TOTAL, Counter::default()),

@@ -15,10 +15,10 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 
 use super::exporter::{self, ExporterError};
 use super::queue::Queue;
+use super::settings;
 use super::span::each_text;
-use super::{Redact, settings};
 use crate::board::Identity;
-use crate::logs::{Level, Sink, Value};
+use crate::logs::{Level, Redactor, Sink, Value};
 
 /// What exports; not yet running.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ impl Export {
     }
 
     /// Exports until it is dropped. Ends at once, with a line, when the exporter cannot be made.
-    pub async fn run(self, identity: Identity, sink: Sink, redact: Redact) {
+    pub async fn run(self, identity: Identity, sink: Sink) {
+        let redactor = sink.redactor().clone();
         let resource = resource(&identity, &self.resource);
         let exporter = match exporter::build(&self.export, &resource) {
             Ok(exporter) => exporter,
@@ -49,7 +50,7 @@ impl Export {
                 if spans.is_empty() {
                     break;
                 }
-                hide(&mut spans, &redact);
+                hide(&mut spans, &redactor);
                 let n_spans = spans.len() as u64;
                 let exported = tokio::time::timeout(self.export.timeout, exporter.export(spans));
                 let problem = match exported.await {
@@ -60,7 +61,7 @@ impl Export {
                 let counters = self.queue.counters();
                 let counter = if problem.is_some() { &counters.failed } else { &counters.exported };
                 counter.inc_by(n_spans);
-                say(&sink, &mut is_failing, problem.as_deref().map(|it| redact(it)).as_deref());
+                say(&sink, &mut is_failing, problem.as_deref());
             }
             self.queue.did(turn);
         }
@@ -88,9 +89,9 @@ impl Export {
 }
 
 /// Makes secrets unreadable; the batch is its own, so nobody waits for it.
-fn hide(spans: &mut [SpanData], redact: &Redact) {
+fn hide(spans: &mut [SpanData], redactor: &Redactor) {
     for span in spans {
-        each_text(span, &|text| match redact(text) {
+        each_text(span, &|text| match redactor.redact_str(text) {
             std::borrow::Cow::Borrowed(_) => None,
             std::borrow::Cow::Owned(changed) => Some(changed),
         });
