@@ -7,6 +7,7 @@
 //! went.
 
 mod cache;
+mod collector;
 mod http;
 mod kafka;
 mod process;
@@ -15,6 +16,7 @@ mod run;
 mod wait;
 
 pub use cache::{KAFKA_JARS, PYTHON_PACKAGES, python_path, tool_cache};
+pub use collector::{ArrivedSpan, COLLECTOR, Collector};
 pub use http::{Response, get, get_unix, request};
 pub use kafka::{Kafka, KafkaRecord};
 pub use process::{Marker, children, is_alive, signal};

@@ -7,6 +7,7 @@
 //!
 //! Invariant: running it twice does nothing the second time.
 
+mod collector;
 mod kafka;
 mod python;
 
@@ -192,6 +193,13 @@ struct Prepared {
 }
 
 const PREPARED: &[Prepared] = &[
+    Prepared {
+        name: "the OpenTelemetry collector",
+        directory: collector::directory,
+        install: collector::install,
+        need: Need::Test,
+        used_by: "tests: spans really arrive",
+    },
     Prepared {
         name: "jars of Kafka",
         directory: kafka::directory,

@@ -5,6 +5,8 @@ mod cli;
 mod discovery;
 mod run_contract;
 mod run_drain;
+#[cfg(test)]
+mod run_egress;
 mod run_exit;
 #[cfg(test)]
 mod run_frameworks;
@@ -13,6 +15,8 @@ mod run_guard_engine;
 mod run_guard_signals;
 mod run_harness;
 mod run_stop;
+#[cfg(test)]
+mod run_traces;
 mod up;
 #[cfg(test)]
 mod up_fails;
