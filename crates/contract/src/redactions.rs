@@ -1,7 +1,7 @@
 //! Table: the rules by which log lines and endpoints are redacted.
 //!
-//! What a rule takes is replaced by its [`marker`], which has no quote and no backslash, so that JSON
-//! stays JSON. The ids are those of gitleaks where it has the rule. It deliberately holds no
+//! What a rule takes is replaced by its [`marker`], which has no quote and no backslash, so that
+//! JSON stays JSON. The ids are those of gitleaks where it has the rule. It deliberately holds no
 //! pattern: `runtime` does, beside their tests.
 //!
 //! Invariant: an id is a value of the label `rule` of `redactions_total`.

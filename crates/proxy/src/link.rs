@@ -71,7 +71,8 @@ impl Link {
             return false;
         }
         let Self { buffer, stream, .. } = self;
-        // A task that has used up its budget is told that every socket is silent, also a closed one.
+        // A task that has used up its budget is told that every socket is silent, also a closed
+        // one.
         let peek = std::future::poll_fn(|cx| buffer.poll_fill(stream, cx));
         let peek = pin!(tokio::task::coop::unconstrained(peek));
         peek.poll(&mut cx).is_pending()

@@ -176,10 +176,9 @@ impl Body for AnswerBody {
             }
             Poll::Ready(frame) => {
                 this.silence.broken();
-                if frame.is_none() || this.body.is_end_stream() {
-                    if let Some(mut flight) = this.flight.take() {
-                        flight.completed();
-                    }
+                let is_over = frame.is_none() || this.body.is_end_stream();
+                if is_over && let Some(mut flight) = this.flight.take() {
+                    flight.completed();
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
             }

@@ -85,7 +85,7 @@ pub struct Breaker {
 
 #[derive(Clone, Debug)]
 enum Inner {
-    Closed(Window),
+    Closed(Box<Window>),
     HalfOpen { in_flight: u32, succeeded: u32 },
     Open { until: Duration },
 }
@@ -93,7 +93,7 @@ enum Inner {
 impl Breaker {
     /// A closed one.
     pub fn new(settings: settings::Breaker) -> Self {
-        Self { settings, life: 0, inner: Inner::Closed(Window::default()) }
+        Self { settings, life: 0, inner: Inner::Closed(Box::default()) }
     }
 
     /// The state as it is.
@@ -171,7 +171,7 @@ impl Breaker {
         };
         match next {
             Some(State::Open) => vec![self.turn(Inner::Open { until: now + settings.open })],
-            Some(_) => vec![self.turn(Inner::Closed(Window::default()))],
+            Some(_) => vec![self.turn(Inner::Closed(Box::default()))],
             None => Vec::new(),
         }
     }

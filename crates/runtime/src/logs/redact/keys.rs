@@ -1,12 +1,12 @@
 //! Takes the value that stands behind a key: `"password": "x"`, `password=x`, `Cookie: x`.
 //!
 //! A key counts however it is written (`api_key`, `apiKey`, `API-KEY`) and whatever stands before
-//! it (`db_password`). JSON may stand in a string, and that in another: then quotes have backslashes
-//! before them, as many as the closing quote must have. It deliberately reads no grammar: the text
-//! behind a key is enough, and broken JSON leaks as well as good.
+//! it (`db_password`). JSON may stand in a string, and that in another: then quotes have
+//! backslashes before them, as many as the closing quote must have. It deliberately reads no
+//! grammar: the text behind a key is enough, and broken JSON leaks as well as good.
 //!
-//! Invariant: what is taken is a whole value. Where a string loses its inside it stays a string, and
-//! what was no string becomes one.
+//! Invariant: what is taken is a whole value. Where a string loses its inside it stays a string,
+//! and what was no string becomes one.
 
 use std::ops::Range;
 
