@@ -166,8 +166,16 @@ pub const SHUTDOWN_KILL: Event =
 pub const SHUTDOWN_END: Event =
     event("shutdown.end", &["duration_ms"], "the application and all it left behind are gone");
 
+/// Lines of log were dropped.
+pub const LOGS_DROPPED: Event = event(
+    "logs.dropped",
+    &["dropped"],
+    "so many log lines were dropped while nobody read them; they are read again",
+);
+
 /// Every event, in the order in which a life has them.
 pub const ALL: &[&Event] = &[
+    &LOGS_DROPPED,
     &START_GATED,
     &SECRET_AWAITED,
     &SECRET_UNRESOLVED,

@@ -8,6 +8,7 @@ pub mod logs;
 pub mod notify;
 pub mod plan;
 pub mod probe;
+pub mod redact;
 pub mod restart;
 pub mod run;
 pub mod run_only;
@@ -68,6 +69,7 @@ enum Command {
     Probe(probe::ProbeArgs),
     Notify(notify::NotifyArgs),
     Secret(secret::SecretArgs),
+    Redact(redact::RedactArgs),
     Completions(completions::CompletionsArgs),
     Version(version::VersionArgs),
 }
@@ -93,6 +95,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Probe(args) => probe::probe(&args),
         Command::Notify(args) => notify::notify(&args),
         Command::Secret(args) => secret::secret(&args),
+        Command::Redact(args) => redact::redact(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Version(args) => version::version(&args),
     }

@@ -1,8 +1,8 @@
 //! The log pipeline: the app's two pipes in, one JSON object per line out.
 //!
 //! ```text
-//! app's pipe --tee--> source -> split -> [join, redact: not yet] -> enrich -> write -> consume
-//! own lines and access lines -> sink (bounded) -------------------------------^
+//! app's pipe --tee--> source -> split -> join -> redact -> enrich -> write -> consume
+//! own lines and access lines -> sink (bounded) -------------------- redact -----^
 //! ```
 //!
 //! One thread does all of it with blocking writes, so that a slow reader of our stdout blocks this
@@ -18,9 +18,12 @@
 //! Invariant: the bytes of one line are never mixed with those of another, and the lines of one
 //! stream keep their order.
 
+mod dropping;
 mod enrich;
 mod escape;
+mod join;
 pub mod journal;
+mod lane;
 mod level;
 mod pump;
 mod redact;
@@ -37,7 +40,8 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::oneshot;
 
-pub use enrich::{Context, enrich};
+pub use enrich::{Context, Line, enrich};
+pub use join::{Joiner, Standing};
 pub use level::Level;
 pub use redact::{
     Counters as RedactionCounters, Extra, Keys, Patterns, RETIRED_FOR, RedactSettings, Redactor,
@@ -427,6 +431,112 @@ mod tests {
         rig.raw_stderr.read_to_end(&mut stderr).expect("read");
         assert_eq!(stdout, b"\xff\0\r\npartial");
         assert_eq!(stderr, b"warn\n");
+    }
+
+    #[test]
+    fn a_traceback_is_one_error_and_nothing_else_is_joined_to_it() {
+        let mut rig = rig(|_| {});
+        let trace =
+            "Traceback (most recent call last):\n  File \"a.py\", line 1\n    f()\nKeyError: 'x'";
+        rig.stderr.write_all(format!("before\n{trace}\n").as_bytes()).expect("room");
+        assert_eq!(rig.line()["msg"], "before");
+        let line = rig.line();
+        assert_eq!((&line["msg"], &line["level"]), (&trace.into(), &"error".into()));
+        rig.stderr.write_all(b"ValueError: alone\n\nafter\n").expect("room");
+        assert_eq!(
+            [rig.line(), rig.line(), rig.line()].map(|line| line["msg"].to_string()),
+            ["\"ValueError: alone\"", "\"\"", "\"after\""]
+        );
+        assert!(finish(rig.pipeline, LONG));
+        assert_eq!(rig.counters.0[1].lines.get(), 5);
+    }
+
+    #[test]
+    fn what_waits_for_others_is_written_at_the_end() {
+        let mut rig = rig(|settings| settings.multiline = Multiline::Indent);
+        rig.stdout.write_all(b"a\n b\nc\n d").expect("room");
+        assert!(finish(rig.pipeline, LONG));
+        let mut all = String::new();
+        rig.lines.read_to_string(&mut all).expect("text");
+        let of = |line: &str| serde_json::from_str::<Json>(line).expect("JSON")["msg"].clone();
+        let lines: Vec<_> = all.lines().map(of).collect();
+        assert_eq!(lines, ["a\n b", "c", " d"]);
+    }
+
+    #[test]
+    fn a_secret_is_taken_out_wherever_the_writes_and_the_cuts_fall() {
+        for at in 1..15 {
+            for format in [Format::Json, Format::Raw] {
+                let mut rig = rig(|settings| {
+                    settings.format = format;
+                    settings.line_bytes_max = 400;
+                    settings.redactor.set_secrets([("db", "hunter2-hunter3")]);
+                });
+                let line = format!("{}hunter2-hunter3{}\n", "x ".repeat(190 + at), "y".repeat(300));
+                let (one, two) = line.split_at(380 + 2 * at + at);
+                rig.stdout.write_all(one.as_bytes()).expect("room");
+                std::thread::yield_now();
+                rig.stdout.write_all(two.as_bytes()).expect("room");
+                assert!(finish(rig.pipeline, LONG));
+                let mut all = String::new();
+                rig.lines.read_to_string(&mut all).expect("text");
+                let is_torn = ["hunter", "unter3", "nter2-"].iter().any(|part| all.contains(part));
+                assert!(!is_torn && all.contains("[REDACTED:secret]"), "{at}: {all}");
+                assert_eq!(all.matches('y').count(), 300);
+            }
+        }
+    }
+
+    #[test]
+    fn own_lines_lose_their_secrets_as_well() {
+        let mut rig = rig(|settings| {
+            settings.redactor.set_secrets([("db", "hunter\"2-hunter3")]);
+        });
+        rig.sink.event(Level::Info, "x", &[("url", "a://b:hunter\"2-hunter3@c".into())]);
+        assert_eq!(rig.line()["url"], "a://b:[REDACTED:secret]@c");
+        assert_eq!(rig.sink.redactor().counts()["secret"], 1);
+    }
+
+    #[test]
+    fn the_last_lines_are_remembered_without_secrets() {
+        let mut rig = rig(|_| {});
+        rig.stdout
+            .write_all(b"one\ntwo\n{\"message\":\"three\",\"token\":\"abc\"}\n")
+            .expect("room");
+        rig.stderr.write_all(b"password=hunter2\n").expect("room");
+        for _ in 0..4 {
+            rig.line();
+        }
+        let mut last = rig.sink.last_lines();
+        last.sort_unstable();
+        assert_eq!(last, ["password=[REDACTED:assignment]", "three", "two"]);
+        assert!(finish(rig.pipeline, LONG));
+    }
+
+    #[test]
+    fn a_reader_that_stalls_costs_whole_lines_that_are_counted_and_never_the_app() {
+        const LINES: u64 = 4_096;
+        let mut rig = rig(|settings| settings.on_block = OnBlock::Drop);
+        for number in 0..LINES {
+            let line = format!("{{\"n\":{number},\"pad\":\"{}\"}}\n", "x".repeat(1_000));
+            rig.stdout.write_all(line.as_bytes()).expect("the app never waits for long");
+        }
+        let mut seen = Vec::new();
+        let dropped = loop {
+            let line = rig.line();
+            match line["n"].as_u64() {
+                Some(number) => seen.push(number),
+                None => break line["dropped"].as_u64().expect("a count"),
+            }
+        };
+        assert!(dropped > 0 && seen.is_sorted());
+        assert!(finish(rig.pipeline, LONG));
+        let mut rest = String::new();
+        rig.lines.read_to_string(&mut rest).expect("text");
+        let counters = &rig.counters.0[0];
+        assert_eq!(counters.lines.get() + counters.dropped.get(), LINES);
+        let n_seen = seen.len() + rest.matches("\"n\":").count();
+        assert_eq!(counters.lines.get(), n_seen as u64);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod run_guard_ending;
 mod run_guard_engine;
 mod run_guard_signals;
 mod run_harness;
+mod run_logs;
 mod run_stop;
 #[cfg(test)]
 mod run_traces;

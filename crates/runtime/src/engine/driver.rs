@@ -60,8 +60,6 @@ pub(super) struct Driver {
     /// What the guard was told last of readiness.
     told_ready: bool,
     is_ready: bool,
-    /// Of the app, for whoever asks why it ended.
-    last_lines: Vec<String>,
 }
 
 /// How the engine ended.
@@ -119,7 +117,6 @@ impl Driver {
             settling: is_takeover.then(|| Box::pin(tokio::time::sleep(TAKEOVER_SETTLES)) as Task),
             told_ready: is_ready,
             is_ready,
-            last_lines: Vec::new(),
         };
         (driver, effects)
     }
@@ -203,7 +200,7 @@ impl Driver {
                 Effect::Exit(outcome) => {
                     let reason = narrate::cause(outcome.cause).to_owned();
                     self.remove_files();
-                    let (code, last_lines) = (outcome.code, std::mem::take(&mut self.last_lines));
+                    let (code, last_lines) = (outcome.code, self.parts.sink.last_lines());
                     self.control.ask(&ToGuard::Exit { code, reason, last_lines }).await;
                     return Some(End::Exit(outcome));
                 }

@@ -100,24 +100,44 @@ impl Context {
     }
 }
 
-/// Appends `line` as one JSON object; `ts` is when it was read. A part of an over-long line
-/// (`is_cut`) is always text. Returns true if bytes that are not UTF-8 had to be replaced.
-pub fn enrich(line: &[u8], is_cut: bool, ts: &str, context: &Context, out: &mut Vec<u8>) -> bool {
-    let text = String::from_utf8_lossy(line);
-    let object = if is_cut { None } else { as_object(&text, context) };
+/// A line without its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// Its bytes; several lines if they were joined.
+    pub bytes: &'a [u8],
+    /// It is a part of an over-long line, and therefore always text.
+    pub is_cut: bool,
+    /// It is a trace, and therefore an error unless it says something else.
+    pub is_trace: bool,
+}
+
+impl<'a> Line<'a> {
+    /// A whole line by itself.
+    #[must_use]
+    pub fn whole(bytes: &'a [u8]) -> Self {
+        Self { bytes, is_cut: false, is_trace: false }
+    }
+}
+
+/// Appends `line` as one JSON object; `ts` is when it was read. Returns true if bytes that are not
+/// UTF-8 had to be replaced.
+pub fn enrich(line: Line<'_>, ts: &str, context: &Context, out: &mut Vec<u8>) -> bool {
+    let text = String::from_utf8_lossy(line.bytes);
+    let object = if line.is_cut || line.is_trace { None } else { as_object(&text, context) };
     match object {
         Some((object, present)) => splice(object, present, ts, context, out),
-        None => wrap(&text, is_cut, ts, context, out),
+        None => wrap(&text, line, ts, context, out),
     }
     matches!(text, Cow::Owned(_))
 }
 
-fn wrap(text: &str, is_cut: bool, ts: &str, context: &Context, out: &mut Vec<u8>) {
-    let level = Level::guess(text.as_bytes());
+fn wrap(text: &str, line: Line<'_>, ts: &str, context: &Context, out: &mut Vec<u8>) {
+    let otherwise = if line.is_trace { Level::Error } else { Level::Info };
+    let level = Level::find(text.as_bytes()).unwrap_or(otherwise);
     open(out, ts, level);
     push_escaped(out, text);
     out.push(b'"');
-    if is_cut {
+    if line.is_cut {
         out.extend_from_slice(b",\"truncated\":true");
     }
     out.extend_from_slice(&context.tail);
@@ -325,7 +345,7 @@ mod tests {
 
     fn enriched(line: &[u8]) -> String {
         let mut out = Vec::new();
-        enrich(line, false, TS, &context(), &mut out);
+        enrich(Line::whole(line), TS, &context(), &mut out);
         String::from_utf8(out).expect("UTF-8")
     }
 
@@ -395,7 +415,7 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_are_replaced_and_reported() {
         let mut out = Vec::new();
-        assert!(enrich(b"caf\xe9\0", false, TS, &context(), &mut out));
+        assert!(enrich(Line::whole(b"caf\xe9\0"), TS, &context(), &mut out));
         let value: Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!(value["msg"], "caf\u{fffd}\0");
     }
@@ -403,7 +423,7 @@ mod tests {
     #[test]
     fn a_part_of_a_line_is_text_and_says_so() {
         let mut out = Vec::new();
-        enrich(b"{}", true, TS, &context(), &mut out);
+        enrich(Line { is_cut: true, ..Line::whole(b"{}") }, TS, &context(), &mut out);
         let value: Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!((&value["msg"], &value["truncated"]), (&"{}".into(), &true.into()));
     }

@@ -26,6 +26,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::fs::FileExt,
     },
+    time::Duration,
 };
 
 use nix::{
@@ -423,6 +424,11 @@ impl Output {
         Self { file: File::from(file), index, is_plain, is_closed: false, is_torn: false }
     }
 
+    /// 0 for stdout and 1 for stderr.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
     /// Writes all of `bytes`, after the end of a line that was torn.
     pub(super) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.is_closed {
@@ -445,6 +451,13 @@ impl Output {
             }
         }
         Ok(())
+    }
+
+    /// Whether a little can be written without blocking, now or within `patience`.
+    pub(super) fn can_take(&self, patience: Duration) -> bool {
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+        let mut asked = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut asked, timeout).is_ok_and(|ready| ready > 0)
     }
 
     /// Someone who shares the descriptor made it non-blocking.

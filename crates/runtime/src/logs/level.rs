@@ -40,12 +40,12 @@ impl Level {
         }
     }
 
-    /// The level of a line of text.
+    /// The level that a line of text names.
     #[must_use]
-    pub fn guess(line: &[u8]) -> Level {
+    pub fn find(line: &[u8]) -> Option<Level> {
         let head = &line[..line.len().min(SCAN_BYTES_MAX)];
         if head.starts_with(b"Traceback (most recent call last)") {
-            return Level::Error;
+            return Some(Level::Error);
         }
         let mut at = 0;
         while at < head.len() {
@@ -55,14 +55,14 @@ impl Level {
             } else if byte.is_ascii_alphabetic() {
                 let end = word_end(head, at);
                 if let Some(level) = level_of(head, at, end) {
-                    return level;
+                    return Some(level);
                 }
                 at = end;
             } else {
                 at += 1;
             }
         }
-        Level::Info
+        None
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     fn check(line: &str, level: Level) {
-        assert_eq!(Level::guess(line.as_bytes()), level, "{line}");
+        assert_eq!(Level::find(line.as_bytes()).unwrap_or_default(), level, "{line}");
     }
 
     #[test]

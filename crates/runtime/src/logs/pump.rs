@@ -7,7 +7,6 @@
 //! with the lines made of them (`journal`), or when these had to be dropped and were counted.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -15,20 +14,13 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::sync::oneshot;
 
+use super::dropping::Dropping;
 use super::journal::{Journal, Output, Take};
+use super::lane::{BATCH_BYTES, Lane, Made, RECHECK};
 use super::sink::{Queue, rfc3339};
-use super::source::{Filled, Scratch, Source};
-use super::split::Splitter;
-use super::{
-    Context, Counters, Format, Inputs, LineHook, Outputs, Scanner, Settings, Stream, enrich,
-};
+use super::source::{Filled, Scratch};
+use super::{Counters, Format, Inputs, Level, OnBlock, Outputs, Scanner, Settings, Stream};
 
-/// How long a line without an end may wait for it.
-const PARTIAL_LINE_WAIT: Duration = Duration::from_millis(500);
-/// How soon, and later how seldom, a pipe is looked at that holds back a partial line.
-const RECHECK: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(64)];
-/// Lines are written together up to so many bytes.
-const BATCH_BYTES: usize = 64 * 1024;
 /// How long own lines gather before the next write of them. A line is written at once when none was
 /// written just before; under load, one wake-up and one write serve all lines of this time.
 const GATHER: Duration = Duration::from_millis(2);
@@ -56,24 +48,9 @@ pub(super) struct Pump {
     clean: Vec<u8>,
     /// For lines of our own.
     scanner: Scanner,
-    on_line: Option<LineHook>,
+    /// By the index of the output; only with [`OnBlock::Drop`].
+    dropping: Option<[Dropping; 2]>,
     epoll: Epoll,
-}
-
-/// One stream of the app on its way.
-#[derive(Debug)]
-struct Lane {
-    stream: Stream,
-    source: Source,
-    splitter: Splitter,
-    context: Context,
-    scanner: Scanner,
-    /// There may be more to read.
-    is_ready: bool,
-    is_ended: bool,
-    last_news: Instant,
-    /// When to look again while a partial line is held back.
-    recheck: Duration,
 }
 
 impl Pump {
@@ -127,7 +104,7 @@ impl Pump {
             batch: Vec::new(),
             clean: Vec::new(),
             scanner: settings.redactor.scanner(),
-            on_line: settings.on_line.clone(),
+            dropping: (settings.on_block == OnBlock::Drop).then(Default::default),
             epoll,
         })
     }
@@ -158,6 +135,7 @@ impl Pump {
             for index in 0..self.lanes.len() {
                 self.turn(index);
             }
+            self.settle();
             if self.has_written_own && !is_finishing && self.lanes.iter().all(|lane| !lane.is_ready)
             {
                 // The app is quiet, and has the room of a pipe should it say something now.
@@ -173,12 +151,28 @@ impl Pump {
         self.write_own();
     }
 
+    /// Writes what is owed to a reader that came back, and says what was dropped meanwhile.
+    fn settle(&mut self) {
+        let Some(dropping) = &mut self.dropping else { return };
+        for (dropping, output) in dropping.iter_mut().zip([&mut self.lines, &mut self.raw_stderr]) {
+            dropping.settle(output);
+            if let Some(count) = dropping.take_dropped() {
+                let event = contract::log_events::LOGS_DROPPED.name;
+                let fields = [(contract::log_events::KEY, event.into()), ("dropped", count.into())];
+                let msg = "log lines were dropped while nobody read them";
+                self.queue.sink().event(Level::Warn, msg, &fields);
+            }
+        }
+    }
+
     /// Waits until something is there to do, and marks the lanes that have it.
     fn wait(&mut self) {
         let timeout = if self.lanes.iter().any(|lane| lane.is_ready) {
             EpollTimeout::ZERO
         } else {
+            let owing = self.dropping.iter().flatten().any(Dropping::is_owing);
             let waits = self.lanes.iter().filter_map(|lane| lane.wait(self.format));
+            let waits = waits.chain(owing.then_some(RECHECK[1]));
             // A millisecond more, or the wait would end just before the deadline and spin.
             waits.min().map_or(EpollTimeout::NONE, |wait| {
                 EpollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
@@ -221,9 +215,15 @@ impl Pump {
             }
         }
         let lane = &mut self.lanes[index];
-        let is_due = lane.partial_wait(self.format).is_some_and(|wait| wait.is_zero());
-        if is_due && !lane.is_ready {
-            self.flush(index);
+        let is_over = |wait: Option<Duration>| wait.is_some_and(|wait| wait.is_zero());
+        let is_due = is_over(lane.partial_wait(self.format));
+        let is_join_due = is_over(lane.join_wait());
+        if (is_due || is_join_due) && !lane.is_ready {
+            if is_due {
+                self.flush(index);
+            } else {
+                self.join(index);
+            }
             // More may have come behind what was held back.
             let lane = &mut self.lanes[index];
             lane.is_ready = !lane.is_ended;
@@ -232,78 +232,61 @@ impl Pump {
 
     /// Passes on what the window of a lane holds, up to its last partial line.
     fn pass(&mut self, index: usize) {
-        match self.format {
-            Format::Json => self.pass_lines(index),
-            Format::Raw => self.pass_bytes(index),
-            Format::Off => {
-                let lane = &mut self.lanes[index];
-                lane.consume(lane.source.window().len(), &self.scratch);
-            }
-        }
-    }
-
-    fn pass_lines(&mut self, index: usize) {
         let ts = rfc3339(Timestamp::now());
-        let (mut taken, mut lines) = (0, 0);
         loop {
             let lane = &mut self.lanes[index];
-            let Some(piece) = lane.splitter.next(&lane.source.window()[taken..]) else { break };
-            taken += piece.taken;
-            if piece.is_leftover {
-                continue;
-            }
             let counters = self.counters.of(lane.stream);
-            counters.truncated.inc_by(u64::from(piece.is_first_cut));
-            if let Some(hook) = &self.on_line {
-                hook(piece.bytes);
-            }
-            let is_changed = lane.scanner.redact(piece.bytes, &mut self.clean);
-            let line = if is_changed { &self.clean } else { piece.bytes };
-            let is_lossy = enrich(line, piece.is_cut, &ts, &lane.context, &mut self.batch);
-            counters.not_utf8.inc_by(u64::from(is_lossy));
-            self.batch.push(b'\n');
-            lines += 1;
-            if self.batch.len() >= BATCH_BYTES {
-                self.commit(index, taken, lines);
-                (taken, lines) = (0, 0);
+            let made = match self.format {
+                Format::Json => lane.lines(&ts, counters, &mut self.batch),
+                Format::Raw => lane.bytes(counters, &mut self.batch),
+                Format::Off => {
+                    return lane.consume(lane.source.window().len(), &self.scratch);
+                }
+            };
+            self.commit(index, made);
+            if !made.is_full {
+                break;
             }
         }
-        self.commit(index, taken, lines);
         self.lanes[index].absorb(&self.scratch);
     }
 
-    fn pass_bytes(&mut self, index: usize) {
-        let window = self.lanes[index].source.window();
-        self.batch.extend_from_slice(window);
-        let taken = window.len();
-        let lines = memchr::memchr_iter(b'\n', window).count();
-        self.commit(index, taken, lines as u64);
-    }
-
-    /// Passes on a partial line as it is.
+    /// Passes on a partial line as it is, and what waits for other lines.
     fn flush(&mut self, index: usize) {
         self.pass(index);
+        let ts = rfc3339(Timestamp::now());
         let lane = &mut self.lanes[index];
-        let Some(piece) = lane.splitter.flush(lane.source.window()) else { return };
-        let (ts, taken) = (rfc3339(Timestamp::now()), piece.taken);
-        let is_changed = lane.scanner.redact(piece.bytes, &mut self.clean);
-        let line = if is_changed { &self.clean } else { piece.bytes };
-        enrich(line, piece.is_cut, &ts, &lane.context, &mut self.batch);
-        self.batch.push(b'\n');
-        self.commit(index, taken, 1);
+        let counters = self.counters.of(lane.stream);
+        let made = lane.rest(self.format, &ts, counters, &mut self.batch);
+        self.commit(index, made);
     }
 
-    /// Writes the batch, which holds `lines`, and takes the first `taken` bytes of the lane's
-    /// window, which they were made of; counts the lines as written or dropped.
-    fn commit(&mut self, index: usize, taken: usize, lines: u64) {
+    /// Passes on lines that waited long enough for others.
+    fn join(&mut self, index: usize) {
+        let ts = rfc3339(Timestamp::now());
+        let lane = &mut self.lanes[index];
+        let made = lane.joined(&ts, self.counters.of(lane.stream), &mut self.batch);
+        self.commit(index, made);
+    }
+
+    /// Writes the batch, and takes the bytes of the lane's window that it was made of; counts its
+    /// lines as written or dropped.
+    fn commit(&mut self, index: usize, Made { taken, lines, .. }: Made) {
         let lane = &mut self.lanes[index];
         if self.batch.is_empty() {
             return lane.consume(taken, &self.scratch);
         }
+        self.queue.note_last(&self.batch);
         let output = match (self.format, lane.stream) {
             (Format::Raw, Stream::Stderr) => &mut self.raw_stderr,
             _ => &mut self.lines,
         };
+        if let Some(dropping) = &mut self.dropping {
+            let dropping = &mut dropping[output.index()];
+            dropping.write(output, &self.batch, self.counters.of(lane.stream));
+            empty(&mut self.batch);
+            return lane.consume(taken, &self.scratch);
+        }
         let Some(journal) = &mut self.journal else {
             let written = output.write_all(&self.batch);
             self.counters.of(lane.stream).wrote(lines, &written);
@@ -335,6 +318,12 @@ impl Pump {
             Format::Raw => &mut self.raw_stderr,
             Format::Json | Format::Off => &mut self.lines,
         };
+        if let Some(dropping) = &mut self.dropping {
+            let counters = self.counters.of(Stream::Plimsoll);
+            dropping[output.index()].write(output, &self.own, counters);
+            empty(&mut self.own);
+            return is_finishing;
+        }
         let written = match &mut self.journal {
             Some(journal) => journal.carry(output, &self.own, None).0,
             None => output.write_all(&self.own),
@@ -349,57 +338,6 @@ impl Pump {
 fn empty(batch: &mut Vec<u8>) {
     batch.clear();
     batch.shrink_to(4 * BATCH_BYTES);
-}
-
-impl Lane {
-    fn new(
-        settings: &Settings,
-        stream: Stream,
-        pipe: OwnedFd,
-        scratch: &Scratch,
-    ) -> io::Result<Self> {
-        Ok(Self {
-            stream,
-            source: Source::new(pipe, scratch)?,
-            splitter: Splitter::new(settings.line_bytes_max),
-            context: Context::new(&settings.identity, stream),
-            scanner: settings.redactor.scanner(),
-            is_ready: true,
-            is_ended: false,
-            last_news: Instant::now(),
-            recheck: RECHECK[0],
-        })
-    }
-
-    /// How long a partial line may still wait; none without one.
-    fn partial_wait(&self, format: Format) -> Option<Duration> {
-        let has_partial = format == Format::Json && !self.source.window().is_empty();
-        has_partial.then(|| PARTIAL_LINE_WAIT.saturating_sub(self.last_news.elapsed()))
-    }
-
-    /// How long nothing need be done unless epoll says so; none for ever.
-    fn wait(&self, format: Format) -> Option<Duration> {
-        let flush = self.partial_wait(format)?;
-        Some(if self.source.holds_back() { flush.min(self.recheck) } else { flush })
-    }
-
-    fn consume(&mut self, count: usize, scratch: &Scratch) {
-        let gone = self.source.consume(count, scratch);
-        self.end_on_error(&gone);
-    }
-
-    fn absorb(&mut self, scratch: &Scratch) {
-        let gone = self.source.absorb(scratch);
-        self.end_on_error(&gone);
-    }
-
-    /// A pipe that does not give what it showed has another reader; ours is over.
-    fn end_on_error(&mut self, gone: &io::Result<()>) {
-        if gone.is_err() {
-            self.is_ready = false;
-            self.is_ended = true;
-        }
-    }
 }
 
 /// Ends the engine when the thread panics: without it the app would block on its full pipe for

@@ -351,10 +351,15 @@ impl Scanner {
         }
     }
 
+    /// Whether anything is taken out at all.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.redactor.is_on()
+    }
+
     /// Whether a text that waits for its end may end within a secret.
     #[must_use]
-    pub fn may_go_on(&mut self, text: &[u8]) -> bool {
-        self.refresh();
+    pub fn may_go_on(&self, text: &[u8]) -> bool {
         self.redactor.is_on() && self.values.may_go_on(text)
     }
 

@@ -3,10 +3,12 @@
 //! It deliberately never blocks: HTTP must be answered while nobody reads our logs. What does not
 //! fit the queue is dropped and counted. Invariant: a queued line is whole.
 
+use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use contract::log_fields;
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -17,6 +19,13 @@ use super::{Format, Level, Redactor, Settings, Stream, StreamCounters};
 
 /// Most bytes of own lines that wait for the pump.
 pub(super) const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// How many of the app's last lines are remembered.
+const LAST_LINES: usize = 3;
+/// How much of each, as it was written.
+const LAST_LINE_BYTES_KEPT: usize = 8 * 1024;
+/// How much of each is told.
+const LAST_LINE_BYTES_MAX: usize = 1024;
 
 /// The value of a field of an own line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,6 +128,7 @@ struct Shared {
     redactor: Redactor,
     counters: StreamCounters,
     queue: Mutex<Waiting>,
+    last_lines: Mutex<VecDeque<Vec<u8>>>,
     wake: EventFd,
 }
 
@@ -171,6 +181,7 @@ pub(super) fn pair(settings: &Settings, counters: StreamCounters) -> io::Result<
         redactor: settings.redactor.clone(),
         counters,
         queue: Mutex::default(),
+        last_lines: Mutex::default(),
         wake,
     });
     Ok((Sink { shared: shared.clone() }, Queue { shared }))
@@ -217,6 +228,13 @@ impl Sink {
         &self.shared.redactor
     }
 
+    /// The last lines that the app wrote, without secrets and without what we added.
+    #[must_use]
+    pub fn last_lines(&self) -> Vec<String> {
+        let lines = self.shared.last_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(|line| said(line)).collect()
+    }
+
     /// Tells the pump to write what there is and to end.
     pub(super) fn finish(&self) {
         self.shared.lock().is_finishing = true;
@@ -235,7 +253,38 @@ impl Shared {
     }
 }
 
+/// What a written line says: its message, or all of it.
+fn said(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let value = serde_json::from_slice::<serde_json::Value>(line).unwrap_or_default();
+    let msg = log_fields::MSG;
+    let mut keys = std::iter::once(&msg.name).chain(msg.aliases);
+    let msg = keys.find_map(|key| value.get(*key)?.as_str()).filter(|msg| !msg.is_empty());
+    let said = msg.unwrap_or(&text);
+    said[..said.floor_char_boundary(LAST_LINE_BYTES_MAX)].to_owned()
+}
+
 impl Queue {
+    /// Where own lines go in.
+    pub(super) fn sink(&self) -> Sink {
+        Sink { shared: self.shared.clone() }
+    }
+
+    /// Remembers the last lines of a batch of the app's lines.
+    pub(super) fn note_last(&self, batch: &[u8]) {
+        let batch = batch.strip_suffix(b"\n").unwrap_or(batch);
+        let lines = batch.rsplit(|byte| *byte == b'\n').take(LAST_LINES);
+        let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+        let mut last = self.shared.last_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in lines.into_iter().rev() {
+            let room = if last.len() < LAST_LINES { None } else { last.pop_front() };
+            let mut room = room.unwrap_or_default();
+            room.clear();
+            room.extend_from_slice(&line[..line.len().min(LAST_LINE_BYTES_KEPT)]);
+            last.push_back(room);
+        }
+    }
+
     /// Becomes readable when something was queued or the end was asked for.
     pub(super) fn wake(&self) -> &EventFd {
         &self.shared.wake

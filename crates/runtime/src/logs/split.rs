@@ -51,9 +51,29 @@ impl Splitter {
 
     /// The first line of `window`, or none when its end is not there yet.
     pub fn next<'a>(&mut self, window: &'a [u8]) -> Option<Piece<'a>> {
-        let reach = window.len().min(self.line_bytes_max + 1);
-        let Some(length) = memchr(b'\n', &window[..reach]) else {
-            return (window.len() > self.line_bytes_max).then(|| self.cut(window));
+        self.next_with(window, 0, |_, limit| limit)
+    }
+
+    /// The same; an over-long line is cut at or before the limit where `seam` says, which sees
+    /// `reach` bytes of the line behind the limit that it gets.
+    pub fn next_with<'a>(
+        &mut self,
+        window: &'a [u8],
+        reach: usize,
+        seam: impl FnOnce(&[u8], usize) -> usize,
+    ) -> Option<Piece<'a>> {
+        let max = self.line_bytes_max;
+        let Some(length) = memchr(b'\n', &window[..window.len().min(max + 1)]) else {
+            // The limit leaves room for the reach, so that the window need not grow for it.
+            let limit = max - reach.min(max / 2);
+            let n_seen = max.max(limit + reach);
+            let has_end = || memchr(b'\n', &window[max..]).is_some();
+            if window.len() <= max || (window.len() <= n_seen && !has_end()) {
+                return None;
+            }
+            let end = memchr(b'\n', window).unwrap_or(window.len());
+            let limit = seam(&window[..end], limit).clamp(1, end);
+            return Some(self.cut(window, limit));
         };
         let line = &window[..length];
         let bytes = line.strip_suffix(b"\r").unwrap_or(line);
@@ -87,10 +107,11 @@ impl Splitter {
     }
 
     /// As much of an over-long line as may pass, cut between two characters.
-    fn cut<'a>(&mut self, window: &'a [u8]) -> Piece<'a> {
-        let is_continuation = |index: usize| window[index] & 0xc0 == 0x80;
-        let limit = self.line_bytes_max;
-        let end = (limit - 3..=limit).rev().find(|index| !is_continuation(*index));
+    fn cut<'a>(&mut self, window: &'a [u8], limit: usize) -> Piece<'a> {
+        let is_continuation =
+            |index: usize| window.get(index).is_some_and(|byte| byte & 0xc0 == 0x80);
+        let end = (limit.saturating_sub(3).max(1)..=limit).rev();
+        let end = end.into_iter().find(|index| !is_continuation(*index));
         let taken = end.unwrap_or(limit);
         let is_first_cut = !self.is_in_cut;
         self.is_in_cut = true;
