@@ -185,7 +185,8 @@ impl Handle {
     pub fn values(&self) -> Vec<(String, SecretString)> {
         let store = self.store();
         let value = |reference: &Reference| {
-            let value = store.value(&self.0.settings, reference).ok()??;
+            // What holds in place of a missing value is written in the open.
+            let value = store.pick(&self.0.settings, reference).ok()?;
             Some((reference.to_string(), value))
         };
         store.wanted.iter().filter_map(value).collect()

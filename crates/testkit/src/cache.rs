@@ -13,6 +13,9 @@ pub const KAFKA_JARS: &str = "kafka-4.1.1";
 /// The Python packages of the tests, in the cache. A changed list gets a new number.
 pub const PYTHON_PACKAGES: &str = "python-1";
 
+/// The Vault of the tests, in the cache: its version.
+pub const VAULT: &str = "vault-1.21.4";
+
 /// The directory of the cache: `PLIMSOLL_CACHE`, or `plimsoll` in the user's cache.
 #[must_use]
 pub fn tool_cache() -> PathBuf {

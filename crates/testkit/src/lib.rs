@@ -13,13 +13,15 @@ mod kafka;
 mod process;
 mod redis;
 mod run;
+mod vault;
 mod wait;
 
-pub use cache::{KAFKA_JARS, PYTHON_PACKAGES, python_path, tool_cache};
+pub use cache::{KAFKA_JARS, PYTHON_PACKAGES, VAULT, python_path, tool_cache};
 pub use collector::{ArrivedSpan, COLLECTOR, Collector};
 pub use http::{Response, get, get_unix, request};
 pub use kafka::{Kafka, KafkaRecord};
 pub use process::{Marker, children, is_alive, signal};
 pub use redis::Redis;
 pub use run::{Ended, Run};
+pub use vault::Vault;
 pub use wait::{free_port, lasting_port, wait_for, wait_for_some};

@@ -10,6 +10,7 @@
 mod collector;
 mod kafka;
 mod python;
+mod vault;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -213,6 +214,13 @@ const PREPARED: &[Prepared] = &[
         install: python::install,
         need: Need::Test,
         used_by: "tests: uvicorn, gunicorn, Flask and Celery under `run`",
+    },
+    Prepared {
+        name: "vault",
+        directory: vault::directory,
+        install: vault::install,
+        need: Need::Test,
+        used_by: "tests: a real Vault to take secrets from",
     },
 ];
 

@@ -15,6 +15,10 @@ mod run_guard_engine;
 mod run_guard_signals;
 mod run_harness;
 mod run_logs;
+#[cfg(test)]
+mod run_secrets;
+#[cfg(test)]
+mod run_secrets_vault;
 mod run_stop;
 #[cfg(test)]
 mod run_traces;

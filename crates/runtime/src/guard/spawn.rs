@@ -105,6 +105,15 @@ pub(super) fn exec(settings: &Settings) -> Error {
     let mut command = Command::new(program);
     command.args(args);
     command.envs(environment(settings, |name| std::env::var_os(name).is_some()));
+    match secret::exec_environment(settings.secrets.clone(), settings.start_timeout) {
+        Ok(env) => {
+            for name in unresolved(settings, &env, std::env::vars_os()) {
+                command.env_remove(name);
+            }
+            command.envs(&env.0);
+        }
+        Err(error) => return error.into(),
+    }
     let source = command.exec();
     Error::Spawn { program: settings.workload.program(), code: failure_code(&source), source }
 }
