@@ -164,6 +164,84 @@ pub struct Refused {
     pub paths: Vec<String>,
 }
 
+/// Media type of batches: one JSON value a line.
+pub const NDJSON: &str = "application/x-ndjson";
+
+/// Answer to a message that was published, and each line of the answer to a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// In a batch: what the status code would be for this message alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Its id; consumers see it as `plimsoll-id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Its place in the order of everything accepted here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// Where it is safe: `disk`, `memory` or `broker`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durable: Option<String>,
+    /// In a batch: why it was not accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Answer of `/v1/spool`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpoolStatus {
+    /// Whether messages are accepted.
+    pub status: Status,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// Messages that the broker does not have.
+    pub pending: u64,
+    /// Age of the oldest of them.
+    pub lag_seconds: f64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bytes that it may take.
+    pub max_bytes: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// The last number that was given.
+    pub last_seq: u64,
+    /// When a message counts as safe.
+    pub fsync: String,
+    /// What can be published to.
+    pub topics: Vec<String>,
+}
+
+/// Answer of `/v1/spool/dlq`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetters {
+    /// The oldest, oldest first.
+    pub letters: Vec<DeadLetter>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
+/// A message that the broker refused for good, without its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Its number.
+    pub seq: u64,
+    /// When it was accepted, RFC 3339.
+    pub time: String,
+    /// Its topic.
+    pub topic: String,
+    /// Its id.
+    pub id: String,
+    /// Its key, as far as that is text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// Why the broker refused it.
+    pub error: String,
+}
+
 /// Value of [`Health::version`].
 pub const HEALTH_VERSION: &str = "1";
 
@@ -200,6 +278,9 @@ pub struct Check {
     /// Process id, for a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// How much waits, for a queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<u64>,
 }
 
 impl Check {
@@ -216,6 +297,7 @@ impl Check {
             last_success: None,
             consecutive_failures: None,
             pid: None,
+            pending: None,
         }
     }
 }

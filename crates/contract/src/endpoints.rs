@@ -152,6 +152,90 @@ pub const DRAIN: Endpoint = Endpoint {
     meaning: "the service is unready until it ends, but goes on serving what comes",
 };
 
+/// A message to publish.
+pub const PUBLISH: Endpoint = Endpoint {
+    path: "/v1/publish/{topic}",
+    aliases: &["/publish/{topic}"],
+    method: Method::Post,
+    listeners: Listeners::Admin,
+    statuses: &[
+        (202, "accepted; `durable` says where it is safe"),
+        (200, "accepted before, under the same `Idempotency-Key`"),
+        (400, "a key is missing, or a header cannot travel"),
+        (403, "asked from another host"),
+        (404, "the topic is not declared, or nothing can be published"),
+        (413, "the body is longer than `max_body`"),
+        (429, "the spool is full; `Retry-After` says when to ask again"),
+        (503, "the spool cannot be written"),
+    ],
+    body: "Published",
+    meaning: "the body is a message for the topic: `X-Key` is its key, `Idempotency-Key` its id; \
+              `Content-Type`, `traceparent`, `tracestate`, `ce-*` and declared `x-*` headers travel with it",
+};
+
+/// Many messages to publish.
+pub const PUBLISH_BATCH: Endpoint = Endpoint {
+    path: "/v1/publish",
+    aliases: &["/publish"],
+    method: Method::Post,
+    listeners: Listeners::Admin,
+    statuses: &[
+        (202, "every message was accepted"),
+        (207, "some were not: each line of the answer has a `status`"),
+        (400, "a line cannot be read; nothing was accepted"),
+        (403, "asked from another host"),
+        (404, "nothing can be published"),
+        (413, "too many lines, or too many bytes"),
+    ],
+    body: "one Published a line",
+    meaning: "each line is a JSON object with `topic`, `data` (any JSON), `text` or `base64`, and \
+              perhaps `key`, `id` and `headers`; the answer has a line for each, in the same order",
+};
+
+/// What the spool holds.
+pub const SPOOL: Endpoint = Endpoint {
+    path: "/v1/spool",
+    aliases: &[],
+    method: Method::Get,
+    listeners: Listeners::Admin,
+    statuses: &[(200, "always, even when it is broken"), (404, "nothing can be published")],
+    body: "SpoolStatus",
+    meaning: "how much waits in the spool, how old it is, and whether messages are accepted",
+};
+
+/// Messages that were given up.
+pub const DEAD_LETTERS: Endpoint = Endpoint {
+    path: "/v1/spool/dlq",
+    aliases: &[],
+    method: Method::Get,
+    listeners: Listeners::Admin,
+    statuses: &[(200, "the oldest 1000"), (404, "nothing can be published")],
+    body: "DeadLetters",
+    meaning: "messages that the broker refused for good and that no dead-letter topic took",
+};
+
+/// Accepts a dead letter again.
+pub const DEAD_RETRY: Endpoint = Endpoint {
+    path: "/v1/spool/dlq/{seq}/retry",
+    aliases: &[],
+    method: Method::Post,
+    listeners: Listeners::Admin,
+    statuses: &[(202, "accepted, under a new number"), (404, "there is no such dead letter")],
+    body: "Published",
+    meaning: "the dead letter is a message again, the last of its topic",
+};
+
+/// Removes a dead letter.
+pub const DEAD_DROP: Endpoint = Endpoint {
+    path: "/v1/spool/dlq/{seq}/drop",
+    aliases: &[],
+    method: Method::Post,
+    listeners: Listeners::Admin,
+    statuses: &[(204, "gone"), (404, "there is no such dead letter")],
+    body: "empty",
+    meaning: "the dead letter is removed for good",
+};
+
 /// What runs.
 pub const INFO: Endpoint = Endpoint {
     path: "/info",
@@ -164,8 +248,22 @@ pub const INFO: Endpoint = Endpoint {
 };
 
 /// Every endpoint, in the order of the reference page.
-pub const ALL: &[&Endpoint] =
-    &[&LIVE, &READY, &STARTED, &HEALTH, &METRICS, &INFO, &HEARTBEAT, &DRAIN];
+pub const ALL: &[&Endpoint] = &[
+    &LIVE,
+    &READY,
+    &STARTED,
+    &HEALTH,
+    &METRICS,
+    &INFO,
+    &HEARTBEAT,
+    &DRAIN,
+    &PUBLISH,
+    &PUBLISH_BATCH,
+    &SPOOL,
+    &DEAD_LETTERS,
+    &DEAD_RETRY,
+    &DEAD_DROP,
+];
 
 impl Endpoint {
     /// The path and its aliases.
@@ -176,7 +274,30 @@ impl Endpoint {
 
 /// The endpoint that a path means, whatever the method; `None` when the path is not ours.
 pub fn find(path: &str) -> Option<&'static Endpoint> {
-    ALL.iter().copied().find(|endpoint| endpoint.paths().any(|own| own == path))
+    ALL.iter().copied().find(|endpoint| endpoint.paths().any(|own| matches(own, path)))
+}
+
+/// What stands in a path for the first `{name}` of an endpoint's.
+pub fn parameter<'a>(endpoint: &Endpoint, path: &'a str) -> Option<&'a str> {
+    let own = endpoint.paths().find(|own| matches(own, path))?;
+    let mut parts = own.split('/').zip(path.split('/'));
+    parts.find(|(own, _)| own.starts_with('{')).map(|(_, part)| part)
+}
+
+/// Whether a path is an endpoint's; `{name}` stands for one part that is not empty.
+fn matches(own: &str, path: &str) -> bool {
+    if !own.contains('{') {
+        return own == path;
+    }
+    let mut parts = path.split('/');
+    own.split('/').all(|own| {
+        let part = parts.next();
+        if own.starts_with('{') {
+            part.is_some_and(|part| !part.is_empty())
+        } else {
+            part == Some(own)
+        }
+    }) && parts.next().is_none()
 }
 
 /// The endpoint that the ingress answers in front of the application; `None` leaves it the path.
@@ -205,6 +326,18 @@ mod tests {
         assert_eq!(find("/health/detailed"), Some(&HEALTH));
         assert_eq!(find("/Ready"), None);
         assert_eq!(find("/ready/"), None);
+    }
+
+    #[test]
+    fn a_name_in_braces_stands_for_one_part() {
+        assert_eq!(find("/v1/publish/orders"), Some(&PUBLISH));
+        assert_eq!(find("/publish/orders"), Some(&PUBLISH));
+        assert_eq!(find("/v1/publish"), Some(&PUBLISH_BATCH));
+        assert_eq!(parameter(&PUBLISH, "/publish/orders"), Some("orders"));
+        assert_eq!(parameter(&DEAD_RETRY, "/v1/spool/dlq/7/retry"), Some("7"));
+        for path in ["/v1/publish/", "/v1/publish/a/b", "/publish//", "/v1/spool/dlq//retry"] {
+            assert_eq!(find(path), None, "{path}");
+        }
     }
 
     #[test]

@@ -317,6 +317,15 @@ pub const LOGS: Var = Var {
     form: "json, raw or off",
     meaning: "`json` wraps and enriches every line, `raw` passes bytes through, `off` writes nothing",
 };
+/// Durable publish.
+pub const PUBLISH: Var = Var {
+    name: "PLIMSOLL_PUBLISH",
+    flag: "--publish",
+    default: "(none: nothing can be published)",
+    form: "JSON",
+    meaning: "topics that take messages over HTTP, and the spool on disk that keeps them until Kafka \
+              has them: `dir`, `max_bytes`, `fsync`, `kafka`, `topics`",
+};
 
 /// What is taken out of logs and answers.
 pub const REDACT: Var = Var {
@@ -397,6 +406,7 @@ pub const ALL: &[&Var] = &[
     &MULTILINE,
     &ON_BLOCK,
     &MAX_LINE,
+    &PUBLISH,
 ];
 
 /// A variable of OpenTelemetry's that both `plimsoll run` and the application follow.

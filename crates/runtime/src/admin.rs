@@ -18,12 +18,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use answer::respond;
+pub(crate) use answer::{json, refuse, reply};
 pub use serve::{Listener, Server, serve};
 
 use crate::board::Board;
 use crate::egress::Egress;
 use crate::error::Error;
 use crate::metrics::{AppMetrics, Metrics};
+use crate::publish::Publisher;
 
 /// How much `/health` tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub struct Admin {
     pub details: DetailPolicy,
     /// Calls that go through us.
     pub egress: Option<Arc<Egress>>,
+    /// Where messages go in, when something can be published.
+    pub publisher: Option<Publisher>,
 }
 
 /// Where a request came from.
@@ -144,6 +148,7 @@ mod tests {
             app_metrics,
             details: DetailPolicy::Local,
             egress: None,
+            publisher: None,
         });
         let directory = tempfile::tempdir().expect("a directory");
         let sock = directory.path().join("sock");

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::publish;
 use contract::bodies::{Severity, Status};
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -239,6 +240,8 @@ pub struct Snapshot {
     pub verdicts: BTreeMap<String, Verdict>,
     /// Breakers of declared calls, by dependency.
     pub breakers: BTreeMap<String, crate::egress::State>,
+    /// Durable publish, when something can be published.
+    pub publish: Option<publish::report::PublishState>,
 }
 
 impl Snapshot {
@@ -304,6 +307,7 @@ impl Board {
             secrets: None,
             verdicts: BTreeMap::new(),
             breakers: BTreeMap::new(),
+            publish: None,
         };
         Arc::new(Self { state: watch::Sender::new(Arc::new(snapshot)) })
     }
@@ -497,6 +501,8 @@ pub fn ready(snapshot: &Snapshot, now: Moment) -> Vec<Reason> {
         is_asked && verdict.status_at(now) == Status::Fail
     });
     reasons.extend(failing.map(|(name, _)| Reason::Dependency(name.clone())));
+    let publish = snapshot.publish.as_ref().filter(|publish| publish.is_unready());
+    reasons.extend(publish.map(|_| Reason::Dependency("publish".into())));
     reasons
 }
 

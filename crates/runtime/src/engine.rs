@@ -44,6 +44,7 @@ use crate::{
     metrics::{AppMetrics, Metrics},
     notify::{self, outward::Outward},
     probe,
+    publish::{self, Publisher},
     secret::Handle,
     settings::{LogMode, Settings, Workload},
     telemetry::Tracer,
@@ -105,6 +106,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
         secrets,
         app_env: Environment::default(),
         tracer: Tracer::off(),
+        publisher: None,
     };
     let _exporting = spans::start_tracing(&settings, &mut parts);
     // The guard has checked them, so what is refused here was never sent by it.
@@ -121,12 +123,15 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     let hear = |socket| notify::hear::spawn(socket, guard, parts.board.clone(), parts.sink.clone());
     let _ear = inheritance.notify.map(hear).transpose().map_err(setup("listen to the app"))?;
     let egress = egress::start(&settings, inheritance.egress, &mut parts)?;
+    let publisher = start_publish(&settings, &parts)?;
+    parts.publisher = publisher.clone();
     let admin = Arc::new(Admin {
         egress: egress.calls(),
         board: parts.board.clone(),
         metrics: parts.metrics.clone(),
         app_metrics: settings.app.metrics_url().and_then(|url| AppMetrics::new(&url).ok()),
         details: settings.details,
+        publisher,
     });
     let _admin = serve_admin(inheritance.admin_tcp, inheritance.admin_sock, &admin)
         .map_err(setup("serve its admin endpoints"))?;
@@ -150,6 +155,20 @@ struct Parts {
     /// What the app gets from us beyond what the guard gives it.
     app_env: Environment,
     tracer: Tracer,
+    /// Where messages go in, when something can be published.
+    publisher: Option<Publisher>,
+}
+
+/// Opens the spool, if something can be published.
+fn start_publish(settings: &Settings, parts: &Parts) -> Result<Option<Publisher>, Error> {
+    let (Some(publish), Some(spool)) = (settings.publish.clone(), settings.spool()) else {
+        return Ok(None);
+    };
+    let counters = parts.metrics.publish();
+    let publisher = publish::start(publish, &spool, counters, parts.sink.clone())
+        .map_err(setup("start the thread of the spool"))?;
+    tokio::spawn(publish::report::report(publisher.clone(), parts.board.clone()));
+    Ok(Some(publisher))
 }
 
 /// Answers from the first moment on, so that somebody can say why the service is not ready.

@@ -8,7 +8,9 @@ use std::{io, path::PathBuf};
 
 use contract::exit_codes::{self, ExitCode};
 
-use crate::{egress::EgressError, probe::ProbeError, secret::SecretError};
+use crate::{
+    egress::EgressError, probe::ProbeError, publish::settings::PublishError, secret::SecretError,
+};
 
 /// What went wrong, with the data needed to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +155,17 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// What can be published cannot be understood.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The spool cannot be used.
+    #[error("the spool `{}` cannot be written: {source}\nhelp: create it, or give another `dir` in `--publish`", path.display())]
+    Spool {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The engine was started by hand, or by another version of this program.
     #[error(
         "the engine cannot talk to its guard: {problem}\nhelp: `engine` is started by `plimsoll run`, not by hand"
@@ -176,6 +189,7 @@ impl Error {
             | Self::Settings { .. }
             | Self::Probe(_)
             | Self::Egress { .. }
+            | Self::Publish(_)
             | Self::SockTooLong { .. } => exit_codes::CONFIG,
             Self::Spawn { code, .. } => match *code {
                 code if code == exit_codes::NOT_FOUND.code => exit_codes::NOT_FOUND,
@@ -183,7 +197,9 @@ impl Error {
                 _ => exit_codes::GUARD,
             },
             Self::Taken { .. } | Self::Listen { .. } | Self::Setup { .. } => exit_codes::GUARD,
-            Self::State { .. } | Self::TerminationLog { .. } => exit_codes::STATE,
+            Self::State { .. } | Self::TerminationLog { .. } | Self::Spool { .. } => {
+                exit_codes::STATE
+            }
             Self::EngineLost { .. } | Self::Wire { .. } => exit_codes::INTERNAL,
         }
     }

@@ -44,7 +44,7 @@ use self::{
 };
 use crate::{
     error::Error,
-    notify,
+    notify, publish,
     settings::{Settings, SignalScope},
     sys,
     wire::{App, Environment, LAST_LINES_MAX, Snapshot, Stop, ToEngine, ToGuard},
@@ -120,6 +120,10 @@ impl<'a> Guard<'a> {
         if let Some(state) = &settings.state {
             let refused = |source| Error::State { path: state.clone(), source };
             ending::prepare(state).map_err(refused)?;
+        }
+        if let Some(spool) = settings.spool() {
+            publish::disk::real::prepare(&spool)
+                .map_err(|source| Error::Spool { path: spool, source })?;
         }
         let signals = Signals::block()?;
         if getpid().as_raw() != 1 {

@@ -12,9 +12,13 @@
 //! Invariant: a message with a [`Receipt`] that says [`Durable::Disk`] is given to the backlog, in
 //! this life or a later one, until it is acknowledged or a dead letter.
 
+mod backlog;
+mod batch;
 pub mod disk;
 mod dlq;
+pub mod http;
 pub mod relay;
+pub mod report;
 pub mod settings;
 pub mod spool;
 mod spool_thread;
@@ -34,6 +38,7 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot, watch};
 use uuid::Uuid;
 
+pub use self::backlog::Backlog;
 pub use self::spool::{
     DeadLetter, Stats,
     record::{Message, Record},
@@ -51,13 +56,15 @@ use crate::{
     metrics::publish::Counters,
 };
 
-/// Most commands that wait for the thread.
-const QUEUE_MAX: usize = 8 * 1024;
+/// Most commands that wait for the thread: all messages that there is room for, and others.
+const QUEUE_MAX: usize = QUEUE_UNITS_MAX + 1024;
 /// Most bytes of bodies that wait for the thread, in [`QUEUE_UNIT`]s.
 const QUEUE_UNITS_MAX: usize = 8 * 1024;
 const QUEUE_UNIT: usize = 1024;
 /// How long the lock of an engine that was just killed is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// The part of a flush that is kept for the disk.
+const CLOSE_RESERVE: Duration = Duration::from_millis(500);
 /// Name of the thread; the kernel keeps 15 bytes.
 const THREAD_NAME: &str = "plimsoll-spool";
 
@@ -166,7 +173,8 @@ pub struct Publisher {
 struct Shared {
     settings: PublishSettings,
     commands: SyncSender<Command>,
-    room: Semaphore,
+    /// Given back when the thread takes a message from the queue.
+    room: Arc<Semaphore>,
     acks: Arc<Acks>,
     state: watch::Receiver<State>,
     counters: Arc<Counters>,
@@ -188,6 +196,7 @@ pub fn start(
     let acks = Arc::new(Acks::default());
     let (fsync, path) = (settings.fsync, directory.to_owned());
     let (counted, acked) = (counters.clone(), acks.clone());
+    counters.declare(settings.topics.keys());
     std::thread::Builder::new().name(THREAD_NAME.into()).spawn(move || {
         let opened = RealDisk::open(&path, LOCK_PATIENCE)
             .and_then(|disk| Spool::open(disk, limits, fastrand::u64(..)));
@@ -209,7 +218,7 @@ pub fn start(
             }
         }
     })?;
-    let room = Semaphore::new(QUEUE_UNITS_MAX);
+    let room = Arc::new(Semaphore::new(QUEUE_UNITS_MAX));
     let shared = Shared { settings, commands, room, acks, state: watched, counters };
     Ok(Publisher { shared: Arc::new(shared) })
 }
@@ -264,11 +273,47 @@ impl Publisher {
     pub async fn publish(&self, mut message: Message) -> Result<Receipt, Rejected> {
         self.check(&message).inspect_err(|_| self.shared.counters.invalid(&message.topic))?;
         message.id.get_or_insert_with(|| Uuid::now_v7().to_string());
+        let answered = self.enqueue(message).await?;
+        answered.await.map_err(|_| self.why_closed())?
+    }
+
+    /// Accepts messages in their order; they share a write.
+    pub async fn publish_all(&self, messages: Vec<Message>) -> Vec<Result<Receipt, Rejected>> {
+        let mut waiting = Vec::with_capacity(messages.len());
+        for mut message in messages {
+            if let Err(error) = self.check(&message) {
+                self.shared.counters.invalid(&message.topic);
+                waiting.push(Err(error));
+                continue;
+            }
+            message.id.get_or_insert_with(|| Uuid::now_v7().to_string());
+            waiting.push(self.enqueue(message).await);
+        }
+        let mut outcome = Vec::with_capacity(waiting.len());
+        for answered in waiting {
+            outcome.push(match answered {
+                Ok(answered) => answered.await.unwrap_or_else(|_| Err(self.why_closed())),
+                Err(error) => Err(error),
+            });
+        }
+        outcome
+    }
+
+    /// Hands a message to the thread, in turn with others that wait for room.
+    async fn enqueue(
+        &self,
+        message: Message,
+    ) -> Result<oneshot::Receiver<Result<Receipt, Rejected>>, Rejected> {
         let units = (message.body.len() / QUEUE_UNIT + 1).min(QUEUE_UNITS_MAX);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let room = self.shared.room.acquire_many(units).await;
-        let _room = room.map_err(|_| self.why_closed())?;
-        self.ask(|answer| Command::Append(message, answer)).await?
+        let room = self.shared.room.clone().acquire_many_owned(units).await;
+        let room = room.map_err(|_| self.why_closed())?;
+        let (answer, answered) = oneshot::channel();
+        match self.shared.commands.try_send(Command::Append(message, answer, room)) {
+            Ok(()) => Ok(answered),
+            Err(TrySendError::Full(_)) => Err(Rejected::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(self.why_closed()),
+        }
     }
 
     /// Asks the thread.
@@ -333,8 +378,7 @@ impl Publisher {
     /// What waits to be delivered. There is one at a time: who asks again begins anew.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
-        let state = self.shared.state.clone();
-        Backlog { publisher: self.clone(), state, is_begun: false }
+        Backlog::new(self.clone())
     }
 
     /// Dead letters above a number, oldest first, at most `count`.
@@ -369,10 +413,20 @@ impl Publisher {
         Ok(found(dropped)?.is_some())
     }
 
-    /// Makes everything certain and ends the thread; what is not delivered stays on disk.
-    pub async fn close(&self) {
+    /// Gives the broker a last chance, makes everything certain and ends the thread, all within
+    /// `limit`; what is not delivered stays on disk.
+    pub async fn finish(&self, limit: Duration) {
+        let end = tokio::time::Instant::now() + limit;
+        if self.shared.settings.kafka.is_some() {
+            let mut state = self.state();
+            let is_empty =
+                |state: &State| !matches!(state, State::Open(stats) if stats.pending > 0);
+            let emptied = async { state.wait_for(is_empty).await.map(drop) };
+            // Whatever is left goes on after the next start.
+            let _ = tokio::time::timeout(limit.saturating_sub(CLOSE_RESERVE), emptied).await;
+        }
         // A thread that is gone has nothing to make certain.
-        let _ = self.ask(Command::Close).await;
+        let _ = tokio::time::timeout_at(end, self.ask(Command::Close)).await;
     }
 }
 
@@ -388,74 +442,5 @@ fn found<T>(result: io::Result<T>) -> Result<Option<T>, Rejected> {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(broken(&error)),
-    }
-}
-
-/// What waits to be delivered, in the order of acceptance.
-#[derive(Debug)]
-pub struct Backlog {
-    publisher: Publisher,
-    state: watch::Receiver<State>,
-    is_begun: bool,
-}
-
-impl Backlog {
-    /// The next records, at least one: at most `records_max`, and about `bytes_max`. Waits until
-    /// there are some. Each comes once; what is not acknowledged comes again after a restart.
-    ///
-    /// # Errors
-    /// When the spool is closed, or its disk fails.
-    pub async fn next(
-        &mut self,
-        records_max: usize,
-        bytes_max: usize,
-    ) -> Result<Vec<Record>, Rejected> {
-        if !self.is_begun {
-            self.publisher.ask(Command::Rewind).await?;
-            self.is_begun = true;
-        }
-        loop {
-            let read = self.publisher.ask(|answer| Command::Read(records_max, bytes_max, answer));
-            let (records, last_seq) = read.await?.map_err(|error| broken(&error))?;
-            if !records.is_empty() {
-                return Ok(records);
-            }
-            let is_news = |state: &State| match state {
-                State::Open(stats) => stats.last_seq > last_seq,
-                State::Opening | State::Closed(_) => false,
-            };
-            let changed = self.state.wait_for(is_news).await.map(drop);
-            changed.map_err(|_| self.publisher.why_closed())?;
-        }
-    }
-
-    /// A record was delivered, in any order. Never waits.
-    pub fn ack(&self, seq: u64) {
-        self.publisher.shared.acks.add(seq);
-        // A thread with a full queue looks by itself.
-        let _ = self.publisher.shared.commands.try_send(Command::Wake);
-    }
-
-    /// A record is refused for good: it becomes a dead letter in the spool's `dlq`, and is done.
-    ///
-    /// # Errors
-    /// When there are too many, or the disk fails; then it still waits.
-    pub async fn dead(&self, seq: u64, error: &str) -> Result<(), Rejected> {
-        let error = error.to_owned();
-        self.publisher
-            .ask(|answer| Command::Bury(seq, error, answer))
-            .await?
-            .map_err(|error| broken(&error))
-    }
-
-    /// Has [`Backlog::next`] begin with the oldest record again, as after a restart.
-    pub fn rewind(&mut self) {
-        self.is_begun = false;
-    }
-
-    /// Where messages go in.
-    #[must_use]
-    pub fn publisher(&self) -> &Publisher {
-        &self.publisher
     }
 }

@@ -22,8 +22,15 @@ use serde::{Deserialize, Serialize};
 
 pub use self::signal::{StopSignal, parse_rewrites};
 use crate::{
-    admin::DetailPolicy, egress::EgressSettings, error::Error, logs::LineSettings,
-    metrics::AppMetrics, notify::StartedBy, probe, secret::settings::SecretSettings,
+    admin::DetailPolicy,
+    egress::EgressSettings,
+    error::Error,
+    logs::LineSettings,
+    metrics::AppMetrics,
+    notify::StartedBy,
+    probe,
+    publish::{self, settings::PublishSettings},
+    secret::settings::SecretSettings,
     telemetry::TelemetrySettings,
 };
 
@@ -61,6 +68,8 @@ pub struct Settings {
     pub logs: LogMode,
     /// What is done with log lines besides.
     pub lines: LineSettings,
+    /// What can be published, and where it is kept.
+    pub publish: Option<PublishSettings>,
     /// Directory for what outlives the process.
     pub state: Option<PathBuf>,
     /// Where to say why it ended, besides the state directory.
@@ -226,6 +235,7 @@ impl Settings {
             stop: StopSettings::default(),
             logs: LogMode::Json,
             lines: LineSettings::default(),
+            publish: None,
             state: None,
             termination_log: None,
             exec: false,
@@ -269,7 +279,18 @@ impl Settings {
         if let Err(problems) = probe::parse_values(&self.probes) {
             errors.extend(problems.into_iter().map(Error::from));
         }
+        if let Some(publish) = &self.publish
+            && let Err(problems) = publish::settings::check(publish, self.state.is_some())
+        {
+            errors.extend(problems.into_iter().map(Error::from));
+        }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// Where messages are kept, when there is something to publish.
+    pub fn spool(&self) -> Option<PathBuf> {
+        let publish = self.publish.as_ref()?;
+        publish.dir.clone().or_else(|| Some(self.state.as_ref()?.join("spool")))
     }
 
     fn check_own_path(&self, flag: &str, path: Option<&str>) -> Vec<Error> {

@@ -158,6 +158,7 @@ fn heading(var: &'static Var) -> &'static str {
         "secrets" | "strict-secrets" => "Secrets",
         "probes" | "ready-http" | "live-http" | "started" | "start-timeout" | "details" => "Health",
         "logs" | "access-log" | "redact" | "multiline" | "on-block" | "max-line" => "Logs",
+        "publish" => "Publishing",
         id if id.starts_with("stop-") => "Stop",
         "drain" | "linger" | "signal-scope" | "signal-rewrite" | "success-exit-codes" => "Stop",
         _ => "State",

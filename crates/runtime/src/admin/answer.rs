@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::Detail;
 use crate::board::{self, Board, Moment, Phase, Reason, Snapshot, Verdict};
 use crate::egress::State;
+use crate::publish::report::PublishState;
 use crate::secret;
 
 /// Answers a request to an endpoint that the ingress has too; none when the path is not one.
@@ -70,7 +71,7 @@ pub(super) fn refuse_method(endpoint: &Endpoint, method: &Method) -> Option<Resp
 }
 
 /// A refusal with a reason.
-pub(super) fn refuse(status: StatusCode, error: String) -> Response<Bytes> {
+pub(crate) fn refuse(status: StatusCode, error: String) -> Response<Bytes> {
     json(status, JSON, &Refused { error, paths: Vec::new() })
 }
 
@@ -85,14 +86,19 @@ fn code(is_yes: bool) -> StatusCode {
     if is_yes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-fn json(status: StatusCode, media_type: &'static str, body: &impl Serialize) -> Response<Bytes> {
+/// A whole answer of JSON.
+pub(crate) fn json(
+    status: StatusCode,
+    media_type: &'static str,
+    body: &impl Serialize,
+) -> Response<Bytes> {
     let mut text = serde_json::to_vec(body).expect("bodies have text keys only");
     text.push(b'\n');
     reply(status, media_type, text.into())
 }
 
 /// A whole answer with the headers that each has.
-pub(super) fn reply(status: StatusCode, media_type: &'static str, body: Bytes) -> Response<Bytes> {
+pub(crate) fn reply(status: StatusCode, media_type: &'static str, body: Bytes) -> Response<Bytes> {
     let length = body.len();
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -144,6 +150,7 @@ fn health(snapshot: &Snapshot, now: Moment, detail: Detail) -> Health {
     let breakers = snapshot.breakers.values().map(|state| breaker_status(*state));
     let worst = statuses().map(|(_, _, status)| status).chain(breakers).chain(of_secrets).max();
     let worst = worst.unwrap_or(Status::Pass);
+    let worst = worst.max(snapshot.publish.as_ref().map_or(Status::Pass, |p| p.status));
     let status = if reasons.is_empty() { worst.min(Status::Warn) } else { Status::Fail };
     let mut health = Health {
         status,
@@ -175,6 +182,9 @@ fn health(snapshot: &Snapshot, now: Moment, detail: Detail) -> Health {
     }
     for (name, state) in &snapshot.breakers {
         health.checks.insert(format!("{name}:circuitBreaker"), vec![breaker_check(*state)]);
+    }
+    if let Some(publish) = &snapshot.publish {
+        health.checks.insert("publish:lag".into(), vec![publish_check(publish)]);
     }
     health
 }
@@ -229,6 +239,18 @@ fn secrets_check(state: &secret::State) -> Check {
         observed_unit: Some("s".into()),
         output: output.clone(),
         ..Check::new(if output.is_some() { Status::Warn } else { Status::Pass })
+    }
+}
+
+fn publish_check(publish: &PublishState) -> Check {
+    let lag = (publish.lag.as_secs_f64() * 1000.0).round() / 1000.0;
+    Check {
+        component_type: Some("component".into()),
+        observed_value: Some(Observed::Number(lag)),
+        observed_unit: Some("s".into()),
+        output: publish.output.clone(),
+        pending: Some(publish.pending),
+        ..Check::new(publish.status)
     }
 }
 

@@ -26,6 +26,7 @@ use super::{Admin, Peer};
 use crate::board::Moment;
 use crate::egress::{Egress, ResponseBody};
 use crate::metrics::form_for;
+use crate::publish;
 
 /// Most connections of one listener; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 128;
@@ -212,6 +213,9 @@ impl Admin {
         if endpoint.listeners == Listeners::Socket && peer != Peer::Socket {
             let error = format!("`{}` is answered on the Unix socket only", endpoint.path);
             return refuse(StatusCode::FORBIDDEN, error);
+        }
+        if publish::http::is_ours(endpoint) {
+            return publish::http::answer(self.publisher.as_ref(), endpoint, request, peer).await;
         }
         if *endpoint == endpoints::METRICS {
             return self.metrics(&request).await;

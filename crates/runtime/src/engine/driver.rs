@@ -284,10 +284,16 @@ impl Driver {
         let limit = self.settings.stop.flush;
         self.spans.end();
         let tracer = self.parts.tracer.clone();
+        let publisher = self.parts.publisher.clone();
         self.flush = Some(Box::pin(async move {
+            let published = async {
+                if let Some(publisher) = publisher {
+                    publisher.finish(limit).await;
+                }
+            };
             // Together, for they share the time.
             let spans = tracer.flush(limit.mul_f32(SPANS_SHARE));
-            tokio::join!(spans, pipeline.finish(limit));
+            tokio::join!(published, spans, pipeline.finish(limit));
         }));
     }
 

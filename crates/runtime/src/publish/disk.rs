@@ -7,6 +7,8 @@
 //! Invariant: what was written is certain after [`Disk::sync`] of the file and [`Disk::sync_dir`]
 //! of its directory, and not before.
 
+#[cfg(test)]
+pub(crate) mod crash;
 pub mod real;
 
 use std::io;

@@ -17,6 +17,8 @@
 mod ack_log;
 mod acked;
 mod ages;
+#[cfg(test)]
+mod crash_test;
 mod dead;
 mod done;
 mod known_ids;

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::{
     Durable, Receipt, Rejected, State,
@@ -43,7 +43,7 @@ const TICK: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) enum Command {
     /// Accept a message.
-    Append(Message, Answer),
+    Append(Message, Answer, OwnedSemaphorePermit),
     /// Look at what was acknowledged.
     Wake,
     /// A record that is refused for good.
@@ -150,7 +150,7 @@ impl<D: Disk> SpoolThread<D> {
                 Err(RecvTimeoutError::Disconnected) => return self.close(),
             };
             let next = match command {
-                Command::Append(message, answer) => {
+                Command::Append(message, answer, _room) => {
                     let mut group = Group::default();
                     group.push(message, answer);
                     let next = self.gather(&mut group, self.last_group > 1);
@@ -162,7 +162,7 @@ impl<D: Disk> SpoolThread<D> {
             };
             match next {
                 None => {}
-                Some(Command::Append(message, answer)) => {
+                Some(Command::Append(message, answer, _room)) => {
                     let mut group = Group::default();
                     group.push(message, answer);
                     self.append(group);
@@ -250,7 +250,7 @@ impl<D: Disk> SpoolThread<D> {
                 }
             };
             match command {
-                Command::Append(message, answer) => group.push(message, answer),
+                Command::Append(message, answer, _room) => group.push(message, answer),
                 command => return Some(command),
             }
             if group.bytes >= GROUP_BYTES_MAX {

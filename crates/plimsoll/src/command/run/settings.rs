@@ -12,6 +12,7 @@ use contract::env_vars::{self, Var};
 use runtime::egress::{self, EgressSettings};
 use runtime::error::Error;
 use runtime::logs::{RedactSettings, parse_max_line};
+use runtime::publish::settings::PublishSettings;
 use runtime::secret::{self, settings::SecretSettings};
 use runtime::settings::{
     IngressSettings, Settings, StopSettings, Workload, parse_address, parse_duration, parse_listen,
@@ -53,6 +54,7 @@ pub(super) fn settings(
         settings.logs = logs;
     }
     log_lines(&mut words, &mut settings);
+    settings.publish = words.parsed(&env_vars::PUBLISH, parse_publish);
     settings.state = words.path(&env_vars::STATE);
     settings.termination_log = words.path(&env_vars::TERMINATION_LOG);
     settings.exec = words.switch(&env_vars::EXEC).unwrap_or(false);
@@ -244,6 +246,10 @@ fn parse_egress(text: &str) -> Result<EgressSettings, Error> {
 
 fn parse_secrets(text: &str) -> Result<SecretSettings, Error> {
     Ok(secret::settings::parse(text)?)
+}
+
+fn parse_publish(text: &str) -> Result<PublishSettings, Error> {
+    runtime::publish::settings::parse(text).map_err(Error::from)
 }
 
 #[cfg(test)]
