@@ -152,6 +152,46 @@ pub const ROUTES: Var = Var {
     form: "/path,/path/{id}",
     meaning: "routes that request metrics tell apart",
 };
+/// Proxies whose word counts.
+pub const TRUSTED_PROXIES: Var = Var {
+    name: "PLIMSOLL_TRUSTED_PROXIES",
+    flag: "--trusted-proxies",
+    default: "127.0.0.0/8, ::1/128",
+    form: "CIDR,..",
+    meaning: "networks whose `forwarded` and `x-forwarded-*` are believed",
+};
+/// How often each client may ask.
+pub const RATE_LIMIT: Var = Var {
+    name: "PLIMSOLL_RATE_LIMIT",
+    flag: "--rate-limit",
+    default: "(none)",
+    form: "100/s, 600/m burst 50 or JSON",
+    meaning: "requests that each client may send; more are answered with 429",
+};
+/// Who may ask.
+pub const JWT: Var = Var {
+    name: "PLIMSOLL_JWT",
+    flag: "--jwt",
+    default: "(none)",
+    form: "JSON",
+    meaning: "issuer, audience, algorithms and keys of the tokens that requests must bring",
+};
+/// What may be asked.
+pub const POLICY: Var = Var {
+    name: "PLIMSOLL_POLICY",
+    flag: "--policy",
+    default: "(none)",
+    form: "PATH or JSON",
+    meaning: "Rego file or bundle whose `data.plimsoll.allow` lets each request in",
+};
+/// Who did what.
+pub const AUDIT_LOG: Var = Var {
+    name: "PLIMSOLL_AUDIT_LOG",
+    flag: "--audit-log",
+    default: "(none)",
+    form: "FILE",
+    meaning: "append-only log of admin actions and refusals, each line chained to the last",
+};
 /// A built site to serve in place of a command.
 pub const STATIC: Var = Var {
     name: "PLIMSOLL_STATIC",
@@ -379,6 +419,11 @@ pub const ALL: &[&Var] = &[
     &READY_HTTP,
     &LIVE_HTTP,
     &STARTED,
+    &TRUSTED_PROXIES,
+    &RATE_LIMIT,
+    &JWT,
+    &POLICY,
+    &AUDIT_LOG,
     &STATIC,
     &SPA,
     &CSP,

@@ -405,6 +405,57 @@ pub const CIRCUIT_BREAKER_STATE: Metric = labelled(
     ],
 );
 
+/// What the buckets of clients said.
+pub const RATE_LIMIT_DECISIONS_TOTAL: Metric = labelled(
+    metric(
+        "rate_limit_decisions_total",
+        Kind::Counter,
+        Unit::Count,
+        "Requests that a rate limit was asked about; absent without one",
+    ),
+    &[Label { name: "outcome", values: Values::Closed(&["allowed", "limited"]) }],
+);
+/// Clients that the rate limits remember.
+pub const RATE_LIMIT_CLIENTS: Metric =
+    flag("rate_limit_clients", "Clients that the rate limits remember; absent without a limit");
+/// Tokens, by what came of them.
+pub const JWT_VERIFICATIONS_TOTAL: Metric = labelled(
+    metric(
+        "jwt_verifications_total",
+        Kind::Counter,
+        Unit::Count,
+        "Requests that needed a token, by what came of it; absent without `--jwt`",
+    ),
+    &[Label {
+        name: "outcome",
+        values: Values::Closed(&[
+            "accepted",
+            "missing",
+            "expired",
+            "rejected",
+            "forbidden",
+            "no_keys",
+        ]),
+    }],
+);
+/// Decisions of the policy.
+pub const POLICY_DECISIONS_TOTAL: Metric = labelled(
+    metric(
+        "policy_decisions_total",
+        Kind::Counter,
+        Unit::Count,
+        "Requests that the policy decided about; absent without `--policy`",
+    ),
+    &[Label { name: "outcome", values: Values::Closed(&["allowed", "denied", "error"]) }],
+);
+/// Time of each decision of the policy.
+pub const POLICY_DECISION_LATENCY_SECONDS: Metric = histogram(
+    "policy_decision_latency_seconds",
+    &[],
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0],
+    "Time that the policy took to decide about a request; absent without `--policy`",
+);
+
 /// Spans of ours.
 pub const TRACE_SPANS_TOTAL: Metric = labelled(
     metric(
@@ -648,6 +699,11 @@ pub const ALL: &[&Metric] = &[
     &EGRESS_REQUEST_SECONDS,
     &EGRESS_RETRIES_TOTAL,
     &CIRCUIT_BREAKER_STATE,
+    &RATE_LIMIT_DECISIONS_TOTAL,
+    &RATE_LIMIT_CLIENTS,
+    &JWT_VERIFICATIONS_TOTAL,
+    &POLICY_DECISIONS_TOTAL,
+    &POLICY_DECISION_LATENCY_SECONDS,
     &TRACE_SPANS_TOTAL,
     &PROCESS_EXIT_TOTAL,
     &PROCESS_CPU_SECONDS_TOTAL,

@@ -1,5 +1,6 @@
 //! The table of commands. Each is one file below, named after it; this file only sends there.
 
+pub mod audit;
 pub mod completions;
 pub mod down;
 pub mod engine;
@@ -70,6 +71,7 @@ enum Command {
     Notify(notify::NotifyArgs),
     Secret(secret::SecretArgs),
     Redact(redact::RedactArgs),
+    Audit(audit::AuditArgs),
     Completions(completions::CompletionsArgs),
     Version(version::VersionArgs),
 }
@@ -96,6 +98,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Notify(args) => notify::notify(&args),
         Command::Secret(args) => secret::secret(&args),
         Command::Redact(args) => redact::redact(&args),
+        Command::Audit(args) => audit::audit(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Version(args) => version::version(&args),
     }

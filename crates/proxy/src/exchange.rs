@@ -31,7 +31,7 @@ use crate::site::SiteBody;
 use crate::trace::TraceContext;
 use crate::turn::Turn;
 use crate::upstream::InFlight;
-use crate::watch::{Exchange, Hooks, Outcome};
+use crate::watch::{Admission, Exchange, Hooks, Outcome};
 
 /// `Retry-After` of an answer during a drain.
 const DRAIN_RETRY: Duration = Duration::from_secs(1);
@@ -98,7 +98,15 @@ async fn decide<H: Hooks>(
     if shared.phase() == Drain::Refuse {
         return Answer::draining(parts);
     }
-    answer(flight, parts, body).await
+    let fields = match shared.hooks.admit(parts, flight.address).await {
+        Admission::Pass(fields) => fields,
+        Admission::Refuse(response) => {
+            return Answer::new(response.map(Source::full), Outcome::Refused);
+        }
+    };
+    let mut answer = answer(flight, parts, body).await;
+    answer.response.headers_mut().extend(fields);
+    answer
 }
 
 /// What is wrong with a request that no target should see.

@@ -42,4 +42,4 @@ pub use site::{Site, SiteError, SiteSettings};
 pub use trace::TraceContext;
 pub use trust::{TrustError, TrustedProxies};
 pub use upstream::{Address, Upstream, UpstreamSettings};
-pub use watch::{Exchange, Hooks, Outcome, Refusal};
+pub use watch::{Admission, Exchange, Hooks, Outcome, Refusal};

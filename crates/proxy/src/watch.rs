@@ -6,12 +6,13 @@
 //! Invariant: every exchange ends in one [`Hooks::finished`]; it was preceded by one
 //! [`Hooks::started`] unless its outcome is [`Outcome::Local`].
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 
 use crate::trace::TraceContext;
 
@@ -30,6 +31,16 @@ pub trait Hooks: Send + Sync + 'static {
         false
     }
 
+    /// Lets a request for a target in, or answers in its place; asked after [`Hooks::local`]. May
+    /// change the fields that the target gets. `client` is who asks, through trusted proxies.
+    fn admit(
+        &self,
+        _request: &mut Parts,
+        _client: IpAddr,
+    ) -> impl Future<Output = Admission> + Send {
+        std::future::ready(Admission::Pass(HeaderMap::new()))
+    }
+
     /// A request is for a target, or refused: whatever [`Hooks::local`] left.
     fn started(&self) {}
 
@@ -42,6 +53,15 @@ pub trait Hooks: Send + Sync + 'static {
 }
 
 impl Hooks for () {}
+
+/// Whether a request is let in.
+#[derive(Debug)]
+pub enum Admission {
+    /// It is; the answer gets these fields.
+    Pass(HeaderMap),
+    /// It is not, and this is the answer.
+    Refuse(Response<Bytes>),
+}
 
 /// One finished exchange.
 #[derive(Debug)]

@@ -37,6 +37,7 @@ use self::{
 };
 use crate::{
     admin::{self, Admin},
+    audit::Audit,
     board::{self, Board, Moment},
     error::Error,
     ingress::{self, Behind, Ingress},
@@ -46,7 +47,7 @@ use crate::{
     probe,
     publish::{self, Publisher},
     secret::Handle,
-    settings::{LogMode, Settings, Workload},
+    settings::{Identity, LogMode, Settings, Workload},
     telemetry::Tracer,
     wire::Environment,
 };
@@ -104,6 +105,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
         ingress: None,
         outward,
         secrets,
+        audit: open_audit(&settings)?,
         app_env: Environment::default(),
         tracer: Tracer::off(),
         publisher: None,
@@ -135,7 +137,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     });
     let _admin = serve_admin(inheritance.admin_tcp, inheritance.admin_sock, &admin)
         .map_err(setup("serve its admin endpoints"))?;
-    parts.ingress = start_ingress(inheritance.ingress, &settings, &parts)?;
+    parts.ingress = start_ingress(inheritance.ingress, &settings, &parts).await?;
     let control = Control::new(control, inbox)?;
     let (driver, effects) = Driver::new(settings, parts, secrets, control, snapshot);
     Ok(driver.run(effects).await)
@@ -152,6 +154,8 @@ struct Parts {
     outward: Outward,
     /// Values of secrets, for whoever has a reference.
     secrets: Handle,
+    /// Who did what.
+    audit: Audit,
     /// What the app gets from us beyond what the guard gives it.
     app_env: Environment,
     tracer: Tracer,
@@ -182,13 +186,21 @@ fn serve_admin(
     tcp.into_iter().chain(sock).map(|listener| admin::serve(listener, admin.clone())).collect()
 }
 
+/// Opens the audit log, if there is one.
+fn open_audit(settings: &Settings) -> Result<Audit, Error> {
+    let Some(path) = &settings.audit_log else { return Ok(Audit::off()) };
+    let Identity { service, instance, .. } = &settings.identity;
+    let failed = |error| setup("keep its audit log")(io::Error::other(error));
+    Audit::open(path, service, instance).map_err(failed)
+}
+
 /// Serves the service port, if there is one. Until the app listens, requests wait for it.
-fn start_ingress(
+async fn start_ingress(
     listener: Option<TcpListener>,
     settings: &Settings,
     parts: &Parts,
 ) -> Result<Option<Ingress>, Error> {
-    let (Some(listener), Some(ingress)) = (listener, settings.ingress.clone()) else {
+    let (Some(listener), Some(mut ingress)) = (listener, settings.ingress.clone()) else {
         return Ok(None);
     };
     let behind = match &settings.workload {
@@ -200,12 +212,15 @@ fn start_ingress(
             Behind::App(SocketAddr::new(settings.app.host, settings.app.port.unwrap_or_default()))
         }
     };
+    ingress.guards.jwt = fill_jwt(ingress.guards.jwt, &parts.secrets).await?;
     let parts = ingress::Parts {
         service: settings.identity.service.clone(),
         behind,
         routes: ingress.routes,
         access_log: ingress.access_log,
         app_health: ingress.app_health,
+        guards: ingress.guards,
+        audit: parts.audit.clone(),
         board: parts.board.clone(),
         metrics: parts.metrics.clone(),
         sink: parts.sink.clone(),
@@ -213,6 +228,20 @@ fn start_ingress(
     };
     let failed = |error| setup("serve the service port")(io::Error::other(error));
     ingress::start(listener, parts).map(Some).map_err(failed)
+}
+
+/// Puts the shared secret into the token settings, as a JSON string whatever is in it.
+async fn fill_jwt(text: Option<String>, secrets: &Handle) -> Result<Option<String>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    let Ok(mut settings) = serde_json::from_str::<serde_json::Value>(&text) else {
+        return Ok(Some(text));
+    };
+    let Some(hmac) = settings.get("hmac").and_then(|hmac| hmac.as_str()) else {
+        return Ok(Some(text));
+    };
+    let failed = |error| setup("read the secret of tokens")(io::Error::other(error));
+    settings["hmac"] = secrets.fill(hmac).await.map_err(failed)?.into();
+    Ok(Some(settings.to_string()))
 }
 
 /// Signals to stop are for the guard. They are handled, not ignored: an ignored signal would stay

@@ -12,6 +12,11 @@
 //!
 //! Invariant: after [`Ingress::closed`], nothing that was accepted is unanswered.
 
+pub mod admit;
+pub mod jwt;
+pub mod limit;
+pub mod path;
+pub mod policy;
 mod route;
 mod watch;
 
@@ -26,10 +31,14 @@ use proxy::{
 };
 use tokio::task::JoinHandle;
 
+use crate::audit::Audit;
 use crate::board::Board;
 use crate::logs::Sink;
 use crate::metrics::Metrics;
 use crate::telemetry::Tracer;
+pub use admit::{GuardError, GuardSettings};
+use admit::{Guards, Surroundings};
+pub use jwt::Rejection;
 use watch::Watch;
 
 /// How long a request waits for an app that accepts no connections.
@@ -67,6 +76,10 @@ pub struct Parts {
     pub access_log: bool,
     /// Whether the app answers the health paths itself.
     pub app_health: bool,
+    /// Who gets in.
+    pub guards: GuardSettings,
+    /// Where refusals are kept.
+    pub audit: Audit,
     /// The state that the health paths tell.
     pub board: Arc<Board>,
     /// Where requests are measured.
@@ -83,6 +96,9 @@ pub enum IngressError {
     /// The inherited socket is not one that can be served.
     #[error("cannot serve the service port: {0}")]
     Socket(#[source] std::io::Error),
+    /// A guard cannot stand.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// The site cannot be read.
     #[error(transparent)]
     Site(#[from] SiteError),
@@ -120,12 +136,30 @@ pub fn start(listener: TcpListener, parts: Parts) -> Result<Ingress, IngressErro
         }
     };
     let router = Router::single(&parts.service, target);
-    let server = Server::new(Settings::default(), router, Watch::new(parts));
+    let guards = guards(&parts)?;
+    let settings = match &parts.guards.trusted_proxies {
+        None => Settings::default(),
+        Some(text) => {
+            let wrong = |error: proxy::TrustError| GuardError::Settings(error.to_string());
+            Settings { trusted_proxies: text.parse().map_err(wrong)?, ..Settings::default() }
+        }
+    };
+    let server = Server::new(settings, router, Watch::new(parts, guards));
     listener.set_nonblocking(true).map_err(IngressError::Socket)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(IngressError::Socket)?;
     let serving = server.clone();
     let accepting = tokio::spawn(async move { serving.serve(listener).await });
     Ok(Ingress { server, upstream, accepting })
+}
+
+fn guards(parts: &Parts) -> Result<Option<Guards>, GuardError> {
+    let around = Surroundings {
+        service: parts.service.clone(),
+        counters: parts.metrics.guards(),
+        audit: parts.audit.clone(),
+        sink: parts.sink.clone(),
+    };
+    Guards::new(&parts.guards, around)
 }
 
 impl Ingress {
@@ -216,6 +250,8 @@ mod tests {
             routes,
             access_log: true,
             app_health: false,
+            guards: GuardSettings::default(),
+            audit: Audit::off(),
             board: Arc::clone(&board),
             metrics: Arc::clone(&metrics),
             sink: sink.clone(),
@@ -407,6 +443,8 @@ mod tests {
             routes: Vec::new(),
             access_log: false,
             app_health: false,
+            guards: GuardSettings::default(),
+            audit: Audit::off(),
             board: Arc::clone(&rig.board),
             metrics: Arc::clone(&rig.metrics),
             sink: rig.sink.clone(),

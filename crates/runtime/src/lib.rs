@@ -16,6 +16,7 @@ pub mod wire;
 
 pub mod engine;
 
+pub mod audit;
 pub mod board;
 pub mod ingress;
 pub mod logs;

@@ -11,6 +11,7 @@
 
 pub mod egress;
 mod exposition;
+mod guards;
 mod logs;
 mod process;
 pub mod publish;
@@ -29,6 +30,7 @@ use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 
 pub use exposition::{Exposition, Form};
+pub use guards::GuardCounters;
 pub use scrape::{APP_METRICS_BYTES_MAX, APP_METRICS_TIMEOUT, AppMetrics, ScrapeError};
 
 use crate::board::{self, Identity, Moment, Snapshot};
@@ -157,6 +159,11 @@ impl Metrics {
     /// The guard reaped so many orphans.
     pub fn orphans_reaped(&self, count: u64) {
         self.handles.orphans_reaped.inc_by(count);
+    }
+
+    /// Where the guards of the ingress count.
+    pub fn guards(&self) -> GuardCounters {
+        self.handles.guards.clone()
     }
 
     /// A request came in at the ingress. Pair with [`Metrics::request_ended`].

@@ -25,6 +25,7 @@ use crate::{
     admin::DetailPolicy,
     egress::EgressSettings,
     error::Error,
+    ingress::GuardSettings,
     logs::LineSettings,
     metrics::AppMetrics,
     notify::StartedBy,
@@ -72,6 +73,8 @@ pub struct Settings {
     pub publish: Option<PublishSettings>,
     /// Directory for what outlives the process.
     pub state: Option<PathBuf>,
+    /// Where it is kept who did what.
+    pub audit_log: Option<PathBuf>,
     /// Where to say why it ended, besides the state directory.
     pub termination_log: Option<PathBuf>,
     /// Become the application: resolve what it needs, then leave nothing of us.
@@ -136,6 +139,8 @@ pub struct IngressSettings {
     pub access_log: bool,
     /// Whether the application answers the health paths itself.
     pub app_health: bool,
+    /// Who gets in.
+    pub guards: GuardSettings,
 }
 
 /// How the application is reached and judged.
@@ -237,6 +242,7 @@ impl Settings {
             lines: LineSettings::default(),
             publish: None,
             state: None,
+            audit_log: None,
             termination_log: None,
             exec: false,
             egress: EgressSettings::new(),
@@ -269,6 +275,9 @@ impl Settings {
                 problem: "`--exec` leaves nothing of us that could serve a port or probe".into(),
                 help: "leave out `--exec`, or `--ingress` and `--probes`",
             });
+        }
+        if let Some(ingress) = &self.ingress {
+            errors.extend(ingress.guards.check());
         }
         if let Some(sock) = &self.admin.sock {
             errors.extend(check_sock(sock).err());

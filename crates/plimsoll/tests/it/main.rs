@@ -14,6 +14,8 @@ mod run_guard_ending;
 mod run_guard_engine;
 mod run_guard_signals;
 mod run_harness;
+mod run_ingress;
+#[cfg(test)]
 mod run_logs;
 #[cfg(test)]
 mod run_secrets;

@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use contract::log_fields as field;
 use http::request::Parts as Head;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Bytes;
-use proxy::{Exchange, Hooks, Outcome, Refusal, TraceContext};
+use proxy::{Admission, Exchange, Hooks, Outcome, Refusal, TraceContext};
 
 use super::Parts;
+use super::admit::Guards;
 use super::route::Routes;
 use crate::admin::{self, DetailPolicy};
 use crate::board::Board;
@@ -36,12 +37,13 @@ pub(super) struct Watch {
     metrics: Arc<Metrics>,
     sink: Sink,
     tracer: Tracer,
+    guards: Option<Guards>,
     /// Declared routes, for the names of spans.
     route_names: Vec<String>,
 }
 
 impl Watch {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: Parts, guards: Option<Guards>) -> Self {
         Self {
             routes: Routes::new(&parts.routes),
             access_log: parts.access_log,
@@ -50,6 +52,7 @@ impl Watch {
             metrics: parts.metrics,
             sink: parts.sink,
             tracer: parts.tracer,
+            guards,
             route_names: parts.routes,
         }
     }
@@ -92,6 +95,13 @@ impl Hooks for Watch {
 
     fn wants_user_agent(&self) -> bool {
         self.tracer.is_on()
+    }
+
+    async fn admit(&self, request: &mut Head, client: IpAddr) -> Admission {
+        let Some(guards) = &self.guards else { return Admission::Pass(HeaderMap::new()) };
+        let index = self.routes.find(request.uri.path());
+        let route = index.and_then(|index| self.route_names.get(index)).map(String::as_str);
+        guards.admit(request, client, route).await
     }
 
     fn started(&self) {

@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric as Registered, Registry};
 
 use super::egress::Egress;
+use super::guards::GuardCounters;
 use super::logs::LogFamilies;
 use super::process::Figures;
 use super::secrets::Secrets;
@@ -80,6 +81,7 @@ pub(super) struct Handles {
     route_none: Arc<str>,
     pub(super) active_requests: Gauge,
     pub(super) egress: Egress,
+    pub(super) guards: GuardCounters,
     pub(super) traces: Traces,
     exits: Family<Labels<1>, Counter>,
     cpu_seconds: Counter<f64, AtomicU64>,
@@ -129,6 +131,7 @@ impl Handles {
             route_none: Arc::from(ROUTE_NONE),
             active_requests: add(r, &table::HTTP_SERVER_ACTIVE_REQUESTS, Gauge::default()),
             egress: Egress::register(r),
+            guards: GuardCounters::register(r),
             traces: Traces::register(r),
             exits: closed_counter(r, &table::PROCESS_EXIT_TOTAL),
             cpu_seconds: add(r, &table::PROCESS_CPU_SECONDS_TOTAL, Counter::default()),

@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow};
 use contract::env_vars::{self, Var};
 use runtime::egress::{self, EgressSettings};
 use runtime::error::Error;
+use runtime::ingress::GuardSettings;
 use runtime::logs::{RedactSettings, parse_max_line};
 use runtime::publish::settings::PublishSettings;
 use runtime::secret::{self, settings::SecretSettings};
@@ -56,6 +57,7 @@ pub(super) fn settings(
     log_lines(&mut words, &mut settings);
     settings.publish = words.parsed(&env_vars::PUBLISH, parse_publish);
     settings.state = words.path(&env_vars::STATE);
+    settings.audit_log = words.path(&env_vars::AUDIT_LOG);
     settings.termination_log = words.path(&env_vars::TERMINATION_LOG);
     settings.exec = words.switch(&env_vars::EXEC).unwrap_or(false);
     settings.telemetry = TelemetrySettings::from_variables(|name| std::env::var(name).ok());
@@ -105,12 +107,19 @@ fn listeners(words: &mut Words<'_>, settings: &mut Settings) {
     let routes = words.text(&env_vars::ROUTES).unwrap_or_default();
     let access_log = words.switch(&env_vars::ACCESS_LOG).unwrap_or(true);
     let app_health = words.switch(&env_vars::APP_HEALTH).unwrap_or(false);
+    let guards = GuardSettings {
+        trusted_proxies: words.text(&env_vars::TRUSTED_PROXIES),
+        rate_limit: words.text(&env_vars::RATE_LIMIT),
+        jwt: words.text(&env_vars::JWT),
+        policy: words.text(&env_vars::POLICY),
+    };
     settings.ingress =
         words.parsed(&env_vars::INGRESS, parse_address).map(|listen| IngressSettings {
             listen,
             routes: listed(&routes).map(str::to_owned).collect(),
             access_log,
             app_health,
+            guards,
         });
 }
 
