@@ -1,6 +1,7 @@
 //! The table of commands. Each is one file below, named after it; this file only sends there.
 
 pub mod audit;
+pub mod compat;
 pub mod completions;
 pub mod down;
 pub mod engine;

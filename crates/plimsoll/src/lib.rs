@@ -36,6 +36,9 @@ pub fn run_only_command() -> clap::Command {
 /// Runs `plimsoll` with the arguments of this process.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(name) = other_name(&arguments) {
+        return ExitCode::from(command::compat::run(name, &arguments));
+    }
     if is_engine(&arguments) {
         return report::finish(command::engine::engine());
     }
@@ -49,6 +52,9 @@ pub fn main() -> ExitCode {
 /// Runs `plimsoll-run` with the arguments of this process.
 pub fn run_only_main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(name) = other_name(&arguments) {
+        return ExitCode::from(command::compat::run(name, &arguments));
+    }
     if is_engine(&arguments) {
         return report::finish(command::engine::engine());
     }
@@ -57,6 +63,11 @@ pub fn run_only_main() -> ExitCode {
         Ok(line) => report::finish(command::run_only::dispatch(&line)),
         Err(exit) => exit.into(),
     }
+}
+
+/// The name of another program that this one was started by.
+fn other_name(arguments: &[OsString]) -> Option<command::compat::Name> {
+    command::compat::Name::of(arguments.first()?)
 }
 
 /// The engine starts on every start of a service, so it does not wait for the parser to be built.

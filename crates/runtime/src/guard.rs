@@ -11,6 +11,7 @@
 //! Invariant: it exits after the app and with the app's code, within a bound after a stop signal.
 
 mod backstop;
+pub mod bare;
 pub mod ending;
 mod engine_process;
 mod link;

@@ -24,7 +24,7 @@ use nix::{
             SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
         },
     },
-    unistd::{Pid, getpgrp, getppid, tcsetpgrp},
+    unistd::{Pid, getpgrp, getppid, setsid, tcsetpgrp},
 };
 
 /// What a child does between fork and exec.
@@ -67,6 +67,72 @@ pub(crate) fn restore_default(signal: Signal) -> nix::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: the default action runs no code of ours in signal context.
     unsafe { sigaction(signal, &default) }.map(drop)
+}
+
+/// Ignores a signal; returns what was done before.
+pub(crate) fn ignore(signal: Signal) -> nix::Result<SigAction> {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring runs no code of ours in signal context.
+    unsafe { sigaction(signal, &ignore) }
+}
+
+/// Has a child take the foreground of the terminal on stdin, if there is one, and start with this
+/// mask and these dispositions.
+pub(crate) fn prepare_grouped_child(
+    command: &mut Command,
+    mask: SigSet,
+    actions: Vec<(Signal, SigAction)>,
+) {
+    let prepare = move || {
+        match tcsetpgrp(io::stdin(), getpgrp()) {
+            Ok(()) | Err(Errno::ENOTTY | Errno::ENXIO) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        for (signal, action) in &actions {
+            // SAFETY: what was there before is put back.
+            unsafe { sigaction(*signal, action) }?;
+        }
+        Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?)
+    };
+    // SAFETY: as in `prepare_child`.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Has a child start with no signal blocked or ignored, and in a session of its own if told so,
+/// which then takes the terminal on stdin, if it can.
+pub(crate) fn prepare_fresh_child(command: &mut Command, in_session: bool) {
+    let prepare = move || {
+        for signal in Signal::iterator() {
+            // Two of them cannot be changed, and need not.
+            let _ = restore_default(signal);
+        }
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+        if in_session {
+            setsid()?;
+            // SAFETY: TIOCSCTTY takes a number. Without a terminal it fails, which is as well.
+            let _ = unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) };
+        }
+        Ok(())
+    };
+    // SAFETY: as in `prepare_child`.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Gives up the controlling terminal on stdin.
+pub(crate) fn leave_terminal() -> nix::Result<()> {
+    // SAFETY: TIOCNOTTY takes no argument.
+    Errno::result(unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCNOTTY) }).map(drop)
+}
+
+/// A signal in the words of the C library.
+pub fn signal_words(signal: i32) -> String {
+    // SAFETY: `strsignal` returns null or a string that lives until the next call; this process
+    // has one thread, and it is copied at once.
+    let words = unsafe {
+        let words = libc::strsignal(signal);
+        (!words.is_null()).then(|| std::ffi::CStr::from_ptr(words).to_string_lossy().into_owned())
+    };
+    words.unwrap_or_else(|| signal.to_string())
 }
 
 /// Sends any signal, real-time ones too, which `nix` cannot name; a negative pid means a group.
@@ -114,12 +180,13 @@ pub(crate) enum Reaped {
 
 /// A child that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
-    pub(crate) pid: i32,
+pub struct Ended {
+    /// Its process id.
+    pub pid: i32,
     /// Its exit code, or 128 + n.
-    pub(crate) code: u8,
+    pub code: u8,
     /// The signal that ended it.
-    pub(crate) signal: Option<i32>,
+    pub signal: Option<i32>,
 }
 
 /// Reaps one child that ended or was stopped, any for `pid` -1; `None` if there is none now. `nix`
