@@ -11,6 +11,7 @@ mod run_exit;
 #[cfg(test)]
 mod run_frameworks;
 mod run_guard_compat;
+mod run_guard_docker;
 mod run_guard_ending;
 mod run_guard_engine;
 mod run_guard_signals;
