@@ -14,6 +14,7 @@ mod latency;
 mod load;
 mod machine;
 mod memory;
+pub(crate) mod pipeline;
 mod report;
 mod section;
 mod servers;
@@ -105,11 +106,12 @@ type Scenario = fn(&Path) -> Result<section::Section>;
 
 /// The scenarios that are not about requests, one after another.
 fn sections(program: &Path) -> Result<Vec<section::Section>> {
-    let scenarios: [(&str, Scenario); 4] = [
+    let scenarios: [(&str, Scenario); 5] = [
         ("signals", forward::measure),
         ("stops", stop::measure),
         ("answers while things go wrong", answers::measure),
         ("a static site", site::measure),
+        ("the log pipeline", pipeline::measure),
     ];
     let measure = |(name, measure): (&str, Scenario)| {
         eprintln!("bench: {name}");

@@ -73,6 +73,9 @@ enum Chore {
     /// Write the time of each SIGUSR1 into a named pipe, as the receiver of measured signals
     #[command(hide = true)]
     BenchReceive { pipe: std::path::PathBuf },
+    /// Write many lines, as the application whose lines are measured
+    #[command(hide = true)]
+    BenchWrite { go: std::path::PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Chore::BenchUpstream { port } => bench::upstream::serve(port),
         Chore::BenchStamp { file } => bench::start::stamp(&file),
         Chore::BenchReceive { pipe } => bench::forward::receive(&pipe),
+        Chore::BenchWrite { go } => bench::pipeline::write(&go),
     };
     match done {
         Ok(Verdict::Yes) => ExitCode::SUCCESS,
