@@ -244,6 +244,15 @@ pub const EGRESS: Var = Var {
               `{\"url\": \"https://..\"}`, with `timeout`, `try_timeout`, `connect_timeout`, \
               `idle_timeout`, `streaming`, `retries`, `breaker`, `bulkhead`, `headers` and `listen`",
 };
+/// The table whose events are published.
+pub const OUTBOX: Var = Var {
+    name: "PLIMSOLL_OUTBOX",
+    flag: "--outbox",
+    default: "",
+    form: "JSON",
+    meaning: "the table whose events go to Kafka: an object of `postgres`, `table`, `kafka`, \
+              `topic`, `topics`, `poll`, `done`, `batch` and `max_attempts`; needs no command",
+};
 /// Where secrets come from.
 pub const SECRETS: Var = Var {
     name: "PLIMSOLL_SECRETS",
@@ -435,6 +444,7 @@ pub const ALL: &[&Var] = &[
     &STRICT_SECRETS,
     &DETAILS,
     &EGRESS,
+    &OUTBOX,
     &START_TIMEOUT,
     &DRAIN,
     &STOP_GRACE,

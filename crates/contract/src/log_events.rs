@@ -150,6 +150,17 @@ pub const PUBLISH_DEAD_LETTER: Event = event(
     &["topic", "id", "seq", "to", "output"],
     "the broker refuses a message for good; `to` is the topic that it went to, or `spool`",
 );
+/// Events of the outbox cannot be relayed.
+pub const OUTBOX_STOPPED: Event =
+    event("outbox.stopped", &["output"], "events stay in the table until they can be relayed");
+/// They can be again.
+pub const OUTBOX_RESUMED: Event = event("outbox.resumed", &[], "the outbox is relayed again");
+/// An event was refused for good.
+pub const OUTBOX_DEAD_LETTER: Event = event(
+    "outbox.dead_letter",
+    &["topic", "id", "output"],
+    "the broker refuses an event for good; it is in the table of dead letters",
+);
 /// A stop began.
 pub const SHUTDOWN_BEGIN: Event = event(
     "shutdown.begin",
@@ -203,6 +214,9 @@ pub const ALL: &[&Event] = &[
     &PUBLISH_STOPPED,
     &PUBLISH_RESUMED,
     &PUBLISH_DEAD_LETTER,
+    &OUTBOX_STOPPED,
+    &OUTBOX_RESUMED,
+    &OUTBOX_DEAD_LETTER,
     &SHUTDOWN_BEGIN,
     &SHUTDOWN_TERMINATE,
     &SHUTDOWN_KILL,

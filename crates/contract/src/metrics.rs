@@ -635,6 +635,23 @@ pub const PUBLISH_SPOOL_DAMAGED_TOTAL: Metric = metric(
     Unit::Count,
     "Places of the spool that were torn by a crash or damaged, and stepped over",
 );
+/// Events of the outbox.
+pub const OUTBOX_EVENTS_TOTAL: Metric = labelled(
+    metric(
+        "outbox_events_total",
+        Kind::Counter,
+        Unit::Count,
+        "Events of the outbox that Kafka has, or refuses for good",
+    ),
+    &[Label { name: "result", values: Values::Closed(&["delivered", "dead"]) }],
+);
+/// Rounds of the outbox that failed.
+pub const OUTBOX_FAILURES_TOTAL: Metric = metric(
+    "outbox_failures_total",
+    Kind::Counter,
+    Unit::Count,
+    "Rounds of the outbox that failed, by the database or by Kafka",
+);
 /// Time to make a group of messages certain.
 pub const PUBLISH_FSYNC_SECONDS: Metric = histogram(
     "publish_fsync_seconds",
@@ -726,6 +743,8 @@ pub const ALL: &[&Metric] = &[
     &PUBLISH_SPOOL_DAMAGED_TOTAL,
     &PUBLISH_FSYNC_SECONDS,
     &PUBLISH_DELIVERY_SECONDS,
+    &OUTBOX_EVENTS_TOTAL,
+    &OUTBOX_FAILURES_TOTAL,
     &LOG_NOT_UTF8_TOTAL,
     &REDACTIONS_TOTAL,
     &APP_METRICS_SERIES_DROPPED_TOTAL,

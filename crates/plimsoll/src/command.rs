@@ -8,6 +8,7 @@ pub mod engine;
 pub mod explain;
 pub mod logs;
 pub mod notify;
+pub mod outbox;
 pub mod plan;
 pub mod probe;
 pub mod redact;
@@ -70,6 +71,7 @@ enum Command {
     Engine(engine::EngineArgs),
     Probe(probe::ProbeArgs),
     Notify(notify::NotifyArgs),
+    Outbox(outbox::OutboxArgs),
     Secret(secret::SecretArgs),
     Redact(redact::RedactArgs),
     Audit(audit::AuditArgs),
@@ -97,6 +99,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Engine(_) => engine::engine(),
         Command::Probe(args) => probe::probe(&args),
         Command::Notify(args) => notify::notify(&args),
+        Command::Outbox(args) => outbox::outbox(&args),
         Command::Secret(args) => secret::secret(&args),
         Command::Redact(args) => redact::redact(&args),
         Command::Audit(args) => audit::audit(&args),

@@ -44,6 +44,7 @@ use crate::{
     logs::{self, Pipeline, Redactor, Sink},
     metrics::{AppMetrics, Metrics},
     notify::{self, outward::Outward},
+    outbox::{self, Outbox},
     probe,
     publish::{self, Publisher},
     secret::Handle,
@@ -138,6 +139,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     let _admin = serve_admin(inheritance.admin_tcp, inheritance.admin_sock, &admin)
         .map_err(setup("serve its admin endpoints"))?;
     parts.ingress = start_ingress(inheritance.ingress, &settings, &parts).await?;
+    let _outbox = start_outbox(&settings, &parts);
     let control = Control::new(control, inbox)?;
     let (driver, effects) = Driver::new(settings, parts, secrets, control, snapshot);
     Ok(driver.run(effects).await)
@@ -175,6 +177,21 @@ fn start_publish(settings: &Settings, parts: &Parts) -> Result<Option<Publisher>
     Ok(Some(publisher))
 }
 
+/// Relays the outbox, if there is one.
+fn start_outbox(settings: &Settings, parts: &Parts) -> Option<Outbox> {
+    let outbox = settings.outbox.clone()?;
+    let identity = &settings.identity;
+    Some(outbox::start(outbox::Parts {
+        kafka: outbox.kafka.clone()?,
+        settings: outbox,
+        source: format!("{}/{}", identity.service, identity.instance),
+        board: parts.board.clone(),
+        counters: parts.metrics.outbox(),
+        sink: parts.sink.clone(),
+        secrets: parts.secrets.clone(),
+    }))
+}
+
 /// Answers from the first moment on, so that somebody can say why the service is not ready.
 fn serve_admin(
     tcp: Option<TcpListener>,
@@ -207,7 +224,7 @@ async fn start_ingress(
         Workload::Static { directory, spa, csp } => {
             Behind::Site { directory: directory.clone(), is_spa: *spa, csp: csp.clone() }
         }
-        Workload::Command { .. } => {
+        Workload::Command { .. } | Workload::Engine => {
             // The guard has chosen a port where none was given.
             Behind::App(SocketAddr::new(settings.app.host, settings.app.port.unwrap_or_default()))
         }

@@ -9,7 +9,8 @@ use std::{io, path::PathBuf};
 use contract::exit_codes::{self, ExitCode};
 
 use crate::{
-    egress::EgressError, probe::ProbeError, publish::settings::PublishError, secret::SecretError,
+    egress::EgressError, outbox::OutboxError, probe::ProbeError, publish::settings::PublishError,
+    secret::SecretError,
 };
 
 /// What went wrong, with the data needed to mend it.
@@ -74,6 +75,9 @@ pub enum Error {
         /// Every problem.
         problems: Vec<EgressError>,
     },
+    /// An outbox that cannot be understood.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
     /// Secrets that cannot be resolved, or settings of theirs that make no sense.
     #[error(transparent)]
     Secrets(#[from] SecretError),
@@ -190,6 +194,7 @@ impl Error {
             | Self::Probe(_)
             | Self::Egress { .. }
             | Self::Publish(_)
+            | Self::Outbox(_)
             | Self::SockTooLong { .. } => exit_codes::CONFIG,
             Self::Spawn { code, .. } => match *code {
                 code if code == exit_codes::NOT_FOUND.code => exit_codes::NOT_FOUND,

@@ -22,6 +22,7 @@ pub mod ingress;
 pub mod logs;
 pub mod metrics;
 pub mod notify;
+pub mod outbox;
 pub mod probe;
 pub mod publish;
 

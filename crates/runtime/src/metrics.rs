@@ -13,6 +13,7 @@ pub mod egress;
 mod exposition;
 mod guards;
 mod logs;
+pub mod outbox;
 mod process;
 pub mod publish;
 mod registry;
@@ -115,6 +116,12 @@ impl Metrics {
     #[must_use]
     pub fn redaction_counters(&self) -> RedactionCounters {
         self.handles.logs.redactions()
+    }
+
+    /// The counters of the outbox.
+    #[must_use]
+    pub fn outbox(&self) -> outbox::Counters {
+        self.handles.outbox.clone()
     }
 
     /// The counters of durable publish.

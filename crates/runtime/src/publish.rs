@@ -39,6 +39,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use uuid::Uuid;
 
 pub use self::backlog::Backlog;
+pub(crate) use self::relay::machine::backoff;
 pub use self::spool::{
     DeadLetter, Stats,
     record::{Message, Record},

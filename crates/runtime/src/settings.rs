@@ -29,6 +29,7 @@ use crate::{
     logs::LineSettings,
     metrics::AppMetrics,
     notify::StartedBy,
+    outbox::OutboxSettings,
     probe,
     publish::{self, settings::PublishSettings},
     secret::settings::SecretSettings,
@@ -81,6 +82,9 @@ pub struct Settings {
     pub exec: bool,
     /// Calls of the application that go through us, by name.
     pub egress: EgressSettings,
+    /// The table whose events are published.
+    #[serde(default)]
+    pub outbox: Option<OutboxSettings>,
     /// Where spans go, as the standard `OTEL_*` variables say.
     pub telemetry: TelemetrySettings,
 }
@@ -117,6 +121,8 @@ pub enum Workload {
         /// `Content-Security-Policy`, in place of the default.
         csp: Option<String>,
     },
+    /// Only what the engine does by itself, such as relaying an outbox.
+    Engine,
 }
 
 /// Where the admin endpoints are answered.
@@ -246,6 +252,7 @@ impl Settings {
             termination_log: None,
             exec: false,
             egress: EgressSettings::new(),
+            outbox: None,
             telemetry: TelemetrySettings::default(),
         }
     }
@@ -278,6 +285,14 @@ impl Settings {
         }
         if let Some(ingress) = &self.ingress {
             errors.extend(ingress.guards.check());
+        }
+        let problems = self.outbox.iter().flat_map(|outbox| outbox.check(false).err()).flatten();
+        errors.extend(problems.map(Error::from));
+        if self.exec && self.outbox.is_some() {
+            errors.push(Error::Settings {
+                problem: "`--exec` leaves nothing of us that could relay an outbox".into(),
+                help: "leave out `--exec` or `--outbox`",
+            });
         }
         if let Some(sock) = &self.admin.sock {
             errors.extend(check_sock(sock).err());
@@ -372,6 +387,7 @@ impl Workload {
         match self {
             Self::Command { program, .. } => program.to_string_lossy().into_owned(),
             Self::Static { directory, .. } => directory.display().to_string(),
+            Self::Engine => "outbox".into(),
         }
     }
 
@@ -380,6 +396,7 @@ impl Workload {
         let path = match self {
             Self::Command { program, .. } => Path::new(program),
             Self::Static { directory, .. } => directory,
+            Self::Engine => Path::new("outbox"),
         };
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         name.filter(|name| !name.is_empty()).unwrap_or_else(|| "app".into())

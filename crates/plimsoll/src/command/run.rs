@@ -86,7 +86,7 @@ impl Args for RunArgs {
                 .value_parser(value_parser!(OsString))
                 .num_args(1..)
                 .last(true)
-                .required_unless_present(id(&env_vars::STATIC)),
+                .required_unless_present_any([id(&env_vars::STATIC), id(&env_vars::OUTBOX)]),
         )
     }
 

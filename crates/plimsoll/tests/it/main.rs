@@ -20,6 +20,8 @@ mod run_ingress;
 #[cfg(test)]
 mod run_logs;
 #[cfg(test)]
+mod run_outbox;
+#[cfg(test)]
 mod run_secrets;
 #[cfg(test)]
 mod run_secrets_vault;

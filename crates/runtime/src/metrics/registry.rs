@@ -22,7 +22,7 @@ use super::logs::LogFamilies;
 use super::process::Figures;
 use super::secrets::Secrets;
 use super::traces::Traces;
-use super::{Exit, StopOutcome, StopPhase, publish};
+use super::{Exit, StopOutcome, StopPhase, outbox, publish};
 
 pub(super) type FloatGauge = Gauge<f64, AtomicU64>;
 pub(super) type Histograms<L> = Family<L, Histogram, Buckets>;
@@ -93,6 +93,7 @@ pub(super) struct Handles {
     pub(super) engine_restarts: Counter,
     pub(super) logs: LogFamilies,
     pub(super) publish: Arc<publish::Counters>,
+    pub(super) outbox: outbox::Counters,
     pub(super) app_series_dropped: Counter,
     pub(super) app_scrape_errors: Counter,
     build_info: Family<Labels<2>, Gauge>,
@@ -143,6 +144,7 @@ impl Handles {
             engine_restarts: add(r, &table::ENGINE_RESTARTS_TOTAL, Counter::default()),
             logs: LogFamilies::register(r),
             publish: publish::Counters::register(r),
+            outbox: outbox::Counters::register(r),
             app_series_dropped: add(
                 r,
                 &table::APP_METRICS_SERIES_DROPPED_TOTAL,

@@ -8,11 +8,14 @@
 
 mod address;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage, tls::MakeTlsConnect};
+use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub(super) use address::address;
@@ -52,9 +55,26 @@ enum Step {
 
 /// A login; dropping it closes the connection, whatever it is doing.
 #[derive(Debug)]
-struct Session {
-    client: Client,
+pub(crate) struct Session {
+    pub(crate) client: Client,
     connection: AbortHandle,
+    /// Told of each notification of a channel that it listens to.
+    pub(crate) told: Arc<Notify>,
+}
+
+/// Logs in as a probe does, for whoever needs more than a probe.
+///
+/// # Errors
+/// What was in the way, without credentials.
+pub(crate) async fn login(url: &str, limit: Duration) -> Result<Session, String> {
+    let settings = settings::Postgres {
+        url: super::Confidential(url.to_owned()),
+        sql: String::new(),
+        schema_version: None,
+    };
+    let mut postgres = Postgres::new(&settings, limit);
+    let session = tokio::time::timeout(limit, postgres.login()).await;
+    session.unwrap_or_else(|_| Err(postgres.waited_for()))
 }
 
 impl Drop for Session {
@@ -184,11 +204,25 @@ impl Session {
         opened: Result<(Client, tokio_postgres::Connection<S, T>), tokio_postgres::Error>,
     ) -> Result<Self, tokio_postgres::Error>
     where
-        tokio_postgres::Connection<S, T>: Future + Send + 'static,
-        <tokio_postgres::Connection<S, T> as Future>::Output: Send,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (client, connection) = opened?;
-        Ok(Self { client, connection: tokio::spawn(connection).abort_handle() })
+        let (client, mut connection) = opened?;
+        let told = Arc::new(Notify::new());
+        let tell = told.clone();
+        let driven = tokio::spawn(async move {
+            while let Some(Ok(message)) =
+                std::future::poll_fn(|context| connection.poll_message(context)).await
+            {
+                if let AsyncMessage::Notification(_) = message {
+                    tell.notify_one();
+                }
+            }
+            // Whoever waits shall see that it is closed.
+            drop(connection);
+            tell.notify_one();
+        });
+        Ok(Self { client, connection: driven.abort_handle(), told })
     }
 }
 

@@ -13,6 +13,7 @@ use runtime::egress::{self, EgressSettings};
 use runtime::error::Error;
 use runtime::ingress::GuardSettings;
 use runtime::logs::{RedactSettings, parse_max_line};
+use runtime::outbox;
 use runtime::publish::settings::PublishSettings;
 use runtime::secret::{self, settings::SecretSettings};
 use runtime::settings::{
@@ -48,6 +49,9 @@ pub(super) fn settings(
     if let Some(egress) = words.parsed(&env_vars::EGRESS, parse_egress) {
         settings.egress = egress;
     }
+    if let Some(outbox) = words.parsed(&env_vars::OUTBOX, outbox::parse) {
+        settings.outbox = Some(outbox);
+    }
     if let Some(timeout) = words.parsed(&env_vars::START_TIMEOUT, parse_duration) {
         settings.start_timeout = timeout;
     }
@@ -75,6 +79,7 @@ fn workload(words: &mut Words<'_>, command: &[OsString]) -> Workload {
         (Some((program, args)), None) => {
             Workload::Command { program: program.clone(), args: args.to_vec() }
         }
+        (None, None) if words.text(&env_vars::OUTBOX).is_some() => Workload::Engine,
         (None, directory) => {
             Workload::Static { directory: directory.unwrap_or_default(), spa, csp }
         }
