@@ -135,6 +135,37 @@ pub struct Health {
     pub checks: BTreeMap<String, Vec<Check>>,
 }
 
+/// Answer of `/health`, `/live`, `/ready` and `/started` to a client that accepts
+/// `application/json;profile=microprofile`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MicroProfile {
+    /// Decides the status code.
+    pub status: Up,
+    /// The checks that decided.
+    pub checks: Vec<MicroCheck>,
+}
+
+/// The two words of MicroProfile Health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Up {
+    /// 200.
+    Up,
+    /// 503.
+    Down,
+}
+
+/// One check in the words of MicroProfile Health.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MicroCheck {
+    /// Its name.
+    pub name: String,
+    /// Its verdict.
+    pub status: Up,
+    /// What else is known.
+    pub data: BTreeMap<String, String>,
+}
+
 /// Answer of `/info`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {

@@ -236,6 +236,28 @@ pub const DEAD_DROP: Endpoint = Endpoint {
     meaning: "the dead letter is removed for good",
 };
 
+/// A wish to send no traffic here for a while.
+pub const HOLD: Endpoint = Endpoint {
+    path: "/v1/unready",
+    aliases: &[],
+    method: Method::Post,
+    listeners: Listeners::Socket,
+    statuses: &[(204, "unready until `/v1/ready`"), (403, "asked over TCP")],
+    body: "empty",
+    meaning: "the service is unready, with the reason `held`, until it is released",
+};
+
+/// The end of such a wish.
+pub const RELEASE: Endpoint = Endpoint {
+    path: "/v1/ready",
+    aliases: &[],
+    method: Method::Post,
+    listeners: Listeners::Socket,
+    statuses: &[(204, "no longer held"), (403, "asked over TCP")],
+    body: "empty",
+    meaning: "`/v1/unready` no longer holds; a drain and a dependency that is down still do",
+};
+
 /// What runs.
 pub const INFO: Endpoint = Endpoint {
     path: "/info",
@@ -256,6 +278,8 @@ pub const ALL: &[&Endpoint] = &[
     &METRICS,
     &INFO,
     &HEARTBEAT,
+    &HOLD,
+    &RELEASE,
     &DRAIN,
     &PUBLISH,
     &PUBLISH_BATCH,

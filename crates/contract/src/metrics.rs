@@ -316,6 +316,26 @@ pub const DEPENDENCY_LAST_SUCCESS_TIMESTAMP: Metric = labelled(
     ),
     &[DEPENDENCY],
 );
+/// How old each verdict is.
+pub const DEPENDENCY_RESULT_AGE_SECONDS: Metric = labelled(
+    metric(
+        "dependency_result_age_seconds",
+        Kind::Gauge,
+        Unit::Seconds,
+        "Age of the last result of the probe; past three intervals it counts as a failure",
+    ),
+    &[DEPENDENCY],
+);
+/// How much waits at each dependency.
+pub const DEPENDENCY_VALUE: Metric = labelled(
+    metric(
+        "dependency_value",
+        Kind::Gauge,
+        Unit::Count,
+        "What the probe measures besides time: the lag of a consumer group, the length of a list",
+    ),
+    &[DEPENDENCY],
+);
 
 /// Answers of providers of secrets.
 pub const SECRET_FETCH_TOTAL: Metric = labelled(
@@ -710,6 +730,8 @@ pub const ALL: &[&Metric] = &[
     &SECRET_FETCH_SECONDS,
     &SECRET_AGE_SECONDS,
     &SECRET_LEASE_REMAINING_SECONDS,
+    &DEPENDENCY_RESULT_AGE_SECONDS,
+    &DEPENDENCY_VALUE,
     &HTTP_SERVER_REQUEST_DURATION_SECONDS,
     &HTTP_SERVER_ACTIVE_REQUESTS,
     &EGRESS_REQUESTS_TOTAL,

@@ -9,6 +9,7 @@
 
 mod answer;
 pub mod client;
+mod health;
 mod serve;
 
 use std::net::IpAddr;

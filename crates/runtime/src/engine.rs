@@ -123,6 +123,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     } else {
         Some(probe::spawn(probes, &parts.board, &parts.metrics, &parts.sink, &log_beats))
     };
+    let _own = probe::spawn_own(&settings.app, &parts.board, &parts.metrics, &parts.sink);
     let hear = |socket| notify::hear::spawn(socket, guard, parts.board.clone(), parts.sink.clone());
     let _ear = inheritance.notify.map(hear).transpose().map_err(setup("listen to the app"))?;
     let egress = egress::start(&settings, inheritance.egress, &mut parts)?;

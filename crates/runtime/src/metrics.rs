@@ -241,7 +241,13 @@ impl Metrics {
         if let Some(at) = snapshot.last_heartbeat() {
             handles.last_heartbeat(unix_seconds(at));
         }
-        for (name, verdict) in &snapshot.verdicts {
+        let dependencies =
+            snapshot.verdicts.iter().filter(|(_, verdict)| verdict.kind != board::OWN_KIND);
+        for (name, verdict) in dependencies {
+            handles.dependency_age(name, now.since(verdict.checked).as_secs_f64());
+            if let Some(depth) = verdict.depth {
+                handles.dependency_value(name, depth.value);
+            }
             let is_up = verdict.status_at(now) != Status::Fail;
             handles.dependency(name, verdict.kind, verdict.severity, is_up);
             if let Some(at) = verdict.last_success {

@@ -15,6 +15,7 @@ mod http;
 mod kafka;
 mod log_beats;
 mod mask;
+mod own;
 mod postgres;
 mod redis;
 mod settings;
@@ -34,18 +35,22 @@ use tokio::task::JoinSet;
 
 pub use log_beats::{LineHook, LogBeats};
 pub(crate) use postgres::login as postgres_login;
+pub use own::spawn_own;
 pub use settings::{
     Confidential, Heartbeat, Http, HttpUrl, Kafka, Kind, Lag, Postgres, ProbeError, ProbeSettings,
     Redis, SchemaVersion, Statuses, Via, fill, parse, parse_values,
 };
 
-use crate::board::{self, Board, Depth, Moment, Observed, Verdict};
+use crate::board::{self, Board, Depth, Moment, OWN_KIND, Observed, Phase, Verdict};
 use crate::logs::{Level, Sink, Value as Field};
 use crate::metrics::Metrics;
 use verdict::Machine;
 
 /// The interval varies by this part of itself, so that replicas do not probe in step.
 const JITTER: f64 = 0.1;
+
+/// The interval until the first pass, if that is shorter.
+const FIRST_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Most characters of a failure's text.
 const OUTPUT_CHARS_MAX: usize = 300;
@@ -72,6 +77,7 @@ pub fn spawn(
         let watch = Watch {
             machine: Machine::new(settings.fall, settings.rise),
             check: Check::new(&name, &settings, log_beats),
+            is_own: false,
             name,
             settings,
             board: board.clone(),
@@ -185,6 +191,8 @@ struct Watch {
     name: String,
     settings: ProbeSettings,
     check: Check,
+    /// Whether it asks the app itself: from its start until it is asked to stop.
+    is_own: bool,
     machine: Machine,
     board: Arc<Board>,
     metrics: Arc<Metrics>,
@@ -195,7 +203,7 @@ impl Watch {
     async fn run(mut self) {
         let mut last = unknown(&self.settings, Moment::now());
         let mut is_first = true;
-        loop {
+        while self.is_due().await {
             let began = Moment::now();
             let limit = self.settings.timeout;
             let found = match tokio::time::timeout(limit, self.check.run(&self.board)).await {
@@ -207,15 +215,36 @@ impl Watch {
             };
             let now = Moment::now();
             let took = now.since(began);
-            self.metrics.probed(&self.name, took);
+            if !self.is_own {
+                self.metrics.probed(&self.name, took);
+            }
             let next = self.judge(found, took, &last, now);
             self.board.record(&self.name, next.clone(), now);
-            if is_first || next.status != last.status {
+            // That the app passes, which has just started, is no news.
+            let is_news = is_first && !(self.is_own && next.status == Status::Pass);
+            if is_news || (!is_first && next.status != last.status) {
                 self.report(&next);
             }
             (last, is_first) = (next, false);
-            tokio::time::sleep(jittered(self.settings.interval, fastrand::f64())).await;
+            tokio::time::sleep(jittered(self.pause(&last), fastrand::f64())).await;
         }
+    }
+
+    /// Until something was seen up, somebody waits for it: then it is asked more often.
+    fn pause(&self, last: &Verdict) -> Duration {
+        let interval = self.settings.interval;
+        if last.last_success.is_none() { interval.min(FIRST_INTERVAL) } else { interval }
+    }
+
+    /// Comes when it is time to ask; false when there is nothing to be asked any more.
+    async fn is_due(&self) -> bool {
+        if !self.is_own {
+            return true;
+        }
+        let mut updates = self.board.subscribe();
+        // The board outlives whoever waits.
+        let due = updates.wait_for(|snapshot| snapshot.phase >= Phase::Started).await;
+        due.is_ok_and(|snapshot| snapshot.phase < Phase::Stopping)
     }
 
     fn judge(&mut self, found: Found, took: Duration, last: &Verdict, now: Moment) -> Verdict {
@@ -239,9 +268,15 @@ impl Watch {
                 seen.or(last.last_success)
             },
             consecutive_failures: if passed { 0 } else { last.consecutive_failures + 1 },
-            output: found.result.err().or(warning).map(|output| shortened(&mask::mask(&output))),
+            output: found.result.err().or(warning).map(|output| self.shown(&output)),
+            kind: if self.is_own { OWN_KIND } else { self.settings.kind.word() },
             ..unknown(&self.settings, now)
         }
+    }
+
+    /// What a failure says, without any secret and not too long.
+    fn shown(&self, output: &str) -> String {
+        shortened(&self.sink.redactor().redact_str(&mask::mask(output)))
     }
 
     /// Writes a line when the status has changed.

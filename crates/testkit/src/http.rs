@@ -69,6 +69,16 @@ pub fn get_unix(sock: &Path, path: &str) -> io::Result<Response> {
     )
 }
 
+/// Sends the bytes of a request to a Unix socket; it must ask for `Connection: close`.
+///
+/// # Errors
+/// As for [`get`].
+pub fn request_unix(sock: &Path, request: &str) -> io::Result<Response> {
+    let stream = UnixStream::connect(sock)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    exchange(stream, request)
+}
+
 fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Response> {
     stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();

@@ -19,7 +19,7 @@ mod wait;
 
 pub use cache::{KAFKA_JARS, PYTHON_PACKAGES, VAULT, python_path, tool_cache};
 pub use collector::{ArrivedSpan, COLLECTOR, Collector};
-pub use http::{Response, get, get_unix, request};
+pub use http::{Response, get, get_unix, request, request_unix};
 pub use kafka::{Kafka, KafkaRecord};
 pub use postgres::Postgres;
 pub use process::{Marker, children, is_alive, signal};

@@ -22,6 +22,8 @@ mod run_logs;
 #[cfg(test)]
 mod run_outbox;
 #[cfg(test)]
+mod run_probes;
+#[cfg(test)]
 mod run_secrets;
 #[cfg(test)]
 mod run_secrets_vault;

@@ -4,7 +4,7 @@
 
 use std::{ffi::OsStr, path::PathBuf, process::Command, time::Duration};
 
-use testkit::{Response, Run, get_unix, wait_for_some};
+use testkit::{Response, Run, get_unix, request_unix, wait_for_some};
 
 /// How long anything of a test may take; the machines that run tests are slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -73,6 +73,15 @@ impl Service {
     /// Asks the admin socket; `None` while nobody answers.
     pub(crate) fn ask(&self, path: &str) -> Option<Response> {
         get_unix(&self.sock, path).ok()
+    }
+
+    /// Posts nothing to a path of the admin socket.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str) -> Response {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        request_unix(&self.sock, &request).unwrap()
     }
 
     /// Waits until the admin socket answers a path with this status.

@@ -5,20 +5,21 @@
 //! agree.
 
 use contract::bodies::{
-    Check, HEALTH_JSON, HEALTH_VERSION, Health, Info, JSON, Live, LiveStatus, Observed, Ready,
-    ReadyStatus, Refused, Severity, Started, StartedStatus, Status,
+    HEALTH_JSON, Info, JSON, Live, LiveStatus, Ready, ReadyStatus, Refused, Started, StartedStatus,
+    Status, Up,
 };
 use contract::endpoints::{self, Endpoint};
 use http::request::Parts;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use hyper::body::Bytes;
 use serde::Serialize;
 
 use super::Detail;
-use crate::board::{self, Board, Moment, Phase, Reason, Snapshot, Verdict};
-use crate::egress::State;
-use crate::publish::report::PublishState;
-use crate::secret;
+use super::health::{self, health};
+use crate::board::{self, Board, Moment, Reason, Snapshot};
+
+/// What a client of MicroProfile Health adds to its media type.
+const PROFILE: &str = "profile=microprofile";
 
 /// Answers a request to an endpoint that the ingress has too; none when the path is not one.
 #[must_use]
@@ -26,9 +27,34 @@ pub fn respond(board: &Board, parts: &Parts, detail: Detail) -> Option<Response<
     let endpoint = endpoints::find_on_ingress(parts.uri.path())?;
     Some(match refuse_method(endpoint, &parts.method) {
         Some(refusal) => refusal,
-        None => answer(endpoint, &board.snapshot(), Moment::now(), detail)
-            .map(|body| if parts.method == Method::HEAD { Bytes::new() } else { body }),
+        None => {
+            answer(endpoint, &board.snapshot(), Moment::now(), detail, Form::of(&parts.headers))
+                .map(|body| if parts.method == Method::HEAD { Bytes::new() } else { body })
+        }
     })
+}
+
+/// Whose words an answer uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Those of `contract::bodies`.
+    Ours,
+    /// Those of MicroProfile Health.
+    MicroProfile,
+}
+
+impl Form {
+    /// The form that a request asks for: `Accept: application/json;profile=microprofile`.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let is_asked = accept.unwrap_or_default().split(',').any(|kind| {
+            let mut parts = kind.split(';').map(str::trim);
+            let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(JSON));
+            let profile = |part: &str| part.replace('"', "").eq_ignore_ascii_case(PROFILE);
+            is_json && parts.any(profile)
+        });
+        if is_asked { Form::MicroProfile } else { Form::Ours }
+    }
 }
 
 /// The answer of an endpoint that needs no waiting.
@@ -37,7 +63,13 @@ pub(super) fn answer(
     snapshot: &Snapshot,
     now: Moment,
     detail: Detail,
+    form: Form,
 ) -> Response<Bytes> {
+    if form == Form::MicroProfile
+        && let Some(body) = health::microprofile(endpoint, snapshot, now, detail)
+    {
+        return json(code(body.status == Up::Up), JSON, &body);
+    }
     if *endpoint == endpoints::LIVE {
         let body = live(snapshot, now);
         json(code(body.status == LiveStatus::Alive), JSON, &body)
@@ -134,144 +166,8 @@ fn started(snapshot: &Snapshot, now: Moment) -> Started {
     Started { status, reasons }
 }
 
-fn words(reasons: Vec<Reason>) -> Vec<String> {
+pub(super) fn words(reasons: Vec<Reason>) -> Vec<String> {
     reasons.into_iter().map(|reason| reason.to_string()).collect()
-}
-
-/// The worst that matters: what makes the service unready or dead fails, anything else that is not
-/// as it should be warns.
-fn health(snapshot: &Snapshot, now: Moment, detail: Detail) -> Health {
-    let mut reasons = board::ready(snapshot, now);
-    reasons.extend(board::live(snapshot, now).filter(|reason| !reasons.contains(reason)));
-    let statuses =
-        || snapshot.verdicts.iter().map(|(name, verdict)| (name, verdict, verdict.status_at(now)));
-    let secrets = snapshot.secrets.as_ref().map(secrets_check);
-    let of_secrets = secrets.as_ref().map(|check| check.status);
-    let breakers = snapshot.breakers.values().map(|state| breaker_status(*state));
-    let worst = statuses().map(|(_, _, status)| status).chain(breakers).chain(of_secrets).max();
-    let worst = worst.unwrap_or(Status::Pass);
-    let worst = worst.max(snapshot.publish.as_ref().map_or(Status::Pass, |p| p.status));
-    let status = if reasons.is_empty() { worst.min(Status::Warn) } else { Status::Fail };
-    let mut health = Health {
-        status,
-        version: HEALTH_VERSION.to_owned(),
-        release_id: None,
-        service_id: snapshot.identity.service.clone(),
-        instance: None,
-        notes: Vec::new(),
-        checks: std::collections::BTreeMap::new(),
-    };
-    if detail == Detail::Summary {
-        return health;
-    }
-    health.release_id = known(&snapshot.identity.version);
-    health.instance = known(&snapshot.identity.instance);
-    health.notes = words(reasons);
-    let soft = statuses().filter(|(_, verdict, status)| {
-        verdict.severity == Severity::Soft && *status == Status::Fail
-    });
-    health.notes.extend(soft.map(|(name, ..)| format!("{name} is soft: serving without it")));
-    health.checks.insert("app:process".into(), vec![app_check(snapshot)]);
-    if let Some(check) = secrets {
-        health.checks.insert("secrets:age".into(), vec![check]);
-    }
-    for (name, verdict, status) in statuses() {
-        let measured = if verdict.kind == "heartbeat" { "heartbeat" } else { "responseTime" };
-        let check = dependency_check(verdict, status, now);
-        health.checks.insert(format!("{name}:{measured}"), vec![check]);
-    }
-    for (name, state) in &snapshot.breakers {
-        health.checks.insert(format!("{name}:circuitBreaker"), vec![breaker_check(*state)]);
-    }
-    if let Some(publish) = &snapshot.publish {
-        health.checks.insert("publish:lag".into(), vec![publish_check(publish)]);
-    }
-    health
-}
-
-/// A breaker is soft: the service is ready, and serves without the dependency.
-fn breaker_status(state: State) -> Status {
-    if state == State::Closed { Status::Pass } else { Status::Warn }
-}
-
-fn breaker_check(state: State) -> Check {
-    Check {
-        component_type: Some("component".into()),
-        observed_value: Some(Observed::Text(state.word().into())),
-        severity: Some(Severity::Soft),
-        ..Check::new(breaker_status(state))
-    }
-}
-
-fn app_check(snapshot: &Snapshot) -> Check {
-    let app = &snapshot.app;
-    let (status, observed) = match (app.pid, snapshot.phase) {
-        (Some(_), _) => (Status::Pass, "running".to_owned()),
-        (None, phase) if phase < Phase::Started => (Status::Warn, phase.word().to_owned()),
-        (None, _) => (Status::Fail, app.last_exit.clone().unwrap_or_else(|| "gone".into())),
-    };
-    let exited = app.last_exit.as_ref().map(|how| format!("last exit: {how}"));
-    let restarted = match app.restarts {
-        0 => None,
-        1 => Some("restarted once".to_owned()),
-        times => Some(format!("restarted {times} times")),
-    };
-    let output: Vec<String> = exited.into_iter().chain(restarted).collect();
-    Check {
-        component_type: Some("component".into()),
-        observed_value: Some(Observed::Text(observed)),
-        time: app.since.map(|since| since.wall.to_string()),
-        output: (!output.is_empty()).then(|| output.join("; ")),
-        pid: app.pid,
-        ..Check::new(status)
-    }
-}
-
-/// Old values serve as well as new ones, but somebody should know.
-fn secrets_check(state: &secret::State) -> Check {
-    let output = state
-        .output
-        .clone()
-        .or_else(|| state.awaited.as_ref().map(|reference| format!("waiting for {reference}")));
-    Check {
-        component_type: Some("component".into()),
-        observed_value: Some(Observed::Number(state.oldest_s.round())),
-        observed_unit: Some("s".into()),
-        output: output.clone(),
-        ..Check::new(if output.is_some() { Status::Warn } else { Status::Pass })
-    }
-}
-
-fn publish_check(publish: &PublishState) -> Check {
-    let lag = (publish.lag.as_secs_f64() * 1000.0).round() / 1000.0;
-    Check {
-        component_type: Some("component".into()),
-        observed_value: Some(Observed::Number(lag)),
-        observed_unit: Some("s".into()),
-        output: publish.output.clone(),
-        pending: Some(publish.pending),
-        ..Check::new(publish.status)
-    }
-}
-
-fn dependency_check(verdict: &Verdict, status: Status, now: Moment) -> Check {
-    let stale = verdict
-        .is_stale(now)
-        .then(|| format!("no result for {} s", now.since(verdict.checked).as_secs()));
-    Check {
-        component_type: Some("component".into()),
-        observed_value: verdict.observed.map(|observed| {
-            // Microseconds are as much as a probe can tell.
-            Observed::Number((observed.value * 1000.0).round() / 1000.0)
-        }),
-        observed_unit: verdict.observed.map(|observed| observed.unit.to_owned()),
-        time: Some(verdict.checked.wall.to_string()),
-        output: stale.or_else(|| verdict.output.clone()),
-        severity: Some(verdict.severity),
-        last_success: verdict.last_success.map(|at| at.to_string()),
-        consecutive_failures: Some(verdict.consecutive_failures.into()),
-        ..Check::new(status)
-    }
 }
 
 fn info(snapshot: &Snapshot) -> Info {
@@ -286,6 +182,6 @@ fn info(snapshot: &Snapshot) -> Info {
     }
 }
 
-fn known(text: &str) -> Option<String> {
+pub(super) fn known(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }

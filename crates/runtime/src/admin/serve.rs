@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use super::answer::{answer, refuse, refuse_method, reply, unknown_path};
+use super::answer::{Form, answer, refuse, refuse_method, reply, unknown_path};
 use super::{Admin, Peer};
 use crate::board::Moment;
 use crate::egress::{Egress, ResponseBody};
@@ -222,12 +222,20 @@ impl Admin {
         }
         if endpoint.method == endpoints::Method::Get {
             let detail = self.details.detail(peer.is_local());
-            return answer(endpoint, &self.board.snapshot(), Moment::now(), detail);
+            let form = Form::of(request.headers());
+            return answer(endpoint, &self.board.snapshot(), Moment::now(), detail, form);
         }
         if let Err(refusal) = read_body(request).await {
             return refusal;
         }
-        if *endpoint == endpoints::HEARTBEAT { self.heartbeat(peer) } else { self.drain() }
+        if *endpoint == endpoints::HEARTBEAT {
+            self.heartbeat(peer)
+        } else if *endpoint == endpoints::HOLD || *endpoint == endpoints::RELEASE {
+            self.board.hold(*endpoint == endpoints::HOLD, Moment::now());
+            no_content()
+        } else {
+            self.drain()
+        }
     }
 
     async fn metrics(&self, request: &Request<Incoming>) -> Response<Bytes> {

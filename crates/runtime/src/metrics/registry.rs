@@ -75,6 +75,8 @@ pub(super) struct Handles {
     dependency_probe: Histograms<DependencyLabels>,
     dependency_last_success: Family<DependencyLabels, FloatGauge>,
     pub(super) secrets: Secrets,
+    dependency_age: Family<DependencyLabels, FloatGauge>,
+    dependency_value: Family<DependencyLabels, Gauge>,
     requests: Histograms<RequestLabels>,
     /// The histograms of `requests` that were asked for, by [`Class`]: found without hashing.
     seen_requests: Box<[OnceLock<Histogram>]>,
@@ -127,6 +129,8 @@ impl Handles {
                 Family::default(),
             ),
             secrets: Secrets::register(r),
+            dependency_age: add(r, &table::DEPENDENCY_RESULT_AGE_SECONDS, Family::default()),
+            dependency_value: add(r, &table::DEPENDENCY_VALUE, Family::default()),
             requests: histograms(r, &table::HTTP_SERVER_REQUEST_DURATION_SECONDS),
             seen_requests: (0..Class::COUNT).map(|_| OnceLock::new()).collect(),
             route_none: Arc::from(ROUTE_NONE),
@@ -221,6 +225,17 @@ impl Handles {
     pub(super) fn dependency_last_success(&self, name: &str, at: f64) {
         let labels = DependencyLabels { dependency: name.to_owned() };
         self.dependency_last_success.get_or_create(&labels).set(at);
+    }
+
+    pub(super) fn dependency_age(&self, name: &str, seconds: f64) {
+        let labels = DependencyLabels { dependency: name.to_owned() };
+        self.dependency_age.get_or_create(&labels).set(seconds);
+    }
+
+    pub(super) fn dependency_value(&self, name: &str, value: u64) {
+        let labels = DependencyLabels { dependency: name.to_owned() };
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.dependency_value.get_or_create(&labels).set(value);
     }
 
     pub(super) fn last_ready(&self, at: f64) {

@@ -29,6 +29,11 @@ impl Machine {
         Self { fall, rise, is_up: false, failures: 0, passes: 0 }
     }
 
+    /// A machine of what was just seen up.
+    pub(super) fn seen_up(fall: u32, rise: u32) -> Self {
+        Self { is_up: true, ..Self::new(fall, rise) }
+    }
+
     /// One more result.
     pub(super) fn on(&mut self, passed: bool) -> Status {
         if passed {
