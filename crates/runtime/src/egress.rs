@@ -41,6 +41,7 @@ use crate::board::Board;
 use crate::logs::Sink;
 use crate::metrics::Metrics;
 use crate::outbound::OutboundError;
+use crate::secret;
 use crate::telemetry::Tracer;
 
 /// What calls are made with.
@@ -74,7 +75,7 @@ impl Egress {
         let mut dependencies = BTreeMap::new();
         for (name, declared) in settings {
             let dependency = dependency::Dependency::new(name, declared, parts)?;
-            if declared.headers.values().all(|value| !value.reveal().contains("${")) {
+            if declared.headers.values().all(|value| !secret::has_reference(value.reveal())) {
                 let plain = |(name, value): (&String, &crate::outbound::Hidden)| {
                     (name.clone(), value.reveal().to_owned())
                 };

@@ -70,6 +70,20 @@ fn an_application_calls_a_dependency_and_a_failure_is_tried_again() {
 }
 
 #[test]
+fn a_secret_reaches_the_dependency_and_no_line() {
+    let listen = format!(r#", "listen": "127.0.0.1:{}""#, free_port());
+    let more = format!(r#"{listen}, "headers": {{"x-key": "k ${{secret:env:API_KEY}}"}}"#);
+    let egress = declared(dependency(0), &more);
+    let mut run = run_with(&["--egress", &egress], &["python3", "-c", CALL], |command| {
+        command.env("API_KEY", "a-long-secret-value");
+    });
+    let stdout = run.wait(PATIENCE).stdout;
+    assert!(stdout.contains("status 200 None"), "{stdout}");
+    assert!(stdout.contains("x-key: k [REDACTED"), "it was sent, and comes back hidden: {stdout}");
+    assert!(!stdout.contains("a-long-secret-value"), "{stdout}");
+}
+
+#[test]
 fn a_dependency_that_is_away_is_an_answer_of_ours() {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let listen = format!(r#", "listen": "127.0.0.1:{}", "retries": 0"#, free_port());

@@ -17,6 +17,7 @@ use super::settings::{
     Retries,
 };
 use crate::outbound::Hidden;
+use crate::secret;
 use crate::settings::{parse_address, parse_duration};
 
 /// The longest that a call may be given.
@@ -239,7 +240,9 @@ impl Reader<'_> {
                 continue;
             }
             match value.as_str() {
-                Some(text) if text.contains("${") || HeaderValue::from_str(text).is_ok() => {
+                Some(text)
+                    if secret::has_reference(text) || HeaderValue::from_str(text).is_ok() =>
+                {
                     headers.insert(field.as_str().to_owned(), text.into());
                 }
                 _ => self.wrong(at, "is not the text of a header field", help),

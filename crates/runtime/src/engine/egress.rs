@@ -6,17 +6,36 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
+
+use contract::log_events;
+use tokio::task::JoinHandle;
 
 use super::{Parts, setup};
 use crate::egress::{self, Egress, EgressParts, Listening};
 use crate::error::Error;
+use crate::logs::{Level, Sink, Value};
+use crate::outbound::Hidden;
+use crate::secret;
 use crate::settings::Settings;
+
+/// How long after a secret could not be had it is asked for again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Running calls; dropping it ends the listeners.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     egress: Option<Arc<Egress>>,
     _listening: Option<Listening>,
+    resolving: Option<JoinHandle<()>>,
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        if let Some(task) = &self.resolving {
+            task.abort();
+        }
+    }
 }
 
 impl Calls {
@@ -53,7 +72,43 @@ pub(super) fn start(
         };
         parts.app_env.0.insert(egress::url_variable(name), url);
     }
-    Ok(Calls { egress: Some(egress), _listening: Some(listening) })
+    let fields = settings.egress.values().flat_map(|it| it.headers.values());
+    let resolving = fields.map(Hidden::reveal).any(secret::has_reference).then(|| {
+        let (secrets, sink) = (parts.secrets.clone(), parts.sink.clone());
+        tokio::spawn(resolve(egress.clone(), secrets, sink))
+    });
+    Ok(Calls { egress: Some(egress), _listening: Some(listening), resolving })
+}
+
+/// Puts secrets into header fields, and again whenever one has changed.
+async fn resolve(egress: Arc<Egress>, secrets: secret::Handle, sink: Sink) {
+    let mut changes = secrets.changes();
+    let mut told = Vec::new();
+    loop {
+        changes.mark_unchanged();
+        let fill = async |text: String| secrets.fill(&text).await.map_err(|it| it.to_string());
+        let problems = egress.resolve(fill).await;
+        if problems != told {
+            for (dependency, reason) in &problems {
+                let fields = [
+                    (log_events::KEY, Value::Str(log_events::EGRESS_UNRESOLVED.name)),
+                    ("dependency", Value::Str(dependency)),
+                    ("reason", Value::Str(reason)),
+                ];
+                sink.event(Level::Warn, "a call lacks a secret", &fields);
+            }
+        }
+        let is_whole = problems.is_empty();
+        told = problems;
+        if is_whole {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        } else {
+            // Whichever comes first; a provider that is back need not have changed anything.
+            let _ = tokio::time::timeout(RETRY, changes.changed()).await;
+        }
+    }
 }
 
 /// How a process of this host reaches the admin listener, as one of this host.

@@ -17,10 +17,14 @@ use crate::{
     board::Phase,
     guard::clock,
     logs::{Level, Sink, Value},
+    secret,
     settings::Settings,
-    telemetry::{Span, Tracer},
+    telemetry::{ExportTask, Span, Tracer},
     wire::{App, Environment, Snapshot},
 };
+
+/// How long after a secret could not be had it is asked for again.
+const SECRET_RETRY: Duration = Duration::from_secs(5);
 
 /// The spans of this life.
 #[derive(Debug, Default)]
@@ -53,7 +57,39 @@ pub(super) fn start_tracing(settings: &Settings, parts: &mut Parts) -> Exporting
     let (tracer, export) = Tracer::new(&settings.telemetry, counters);
     parts.tracer = tracer;
     let (identity, sink) = (super::identity(settings), parts.sink.clone());
-    Exporting(export.map(|export| tokio::spawn(export.run(identity, sink))))
+    let secrets = parts.secrets.clone();
+    Exporting(export.map(|mut export| {
+        tokio::spawn(async move {
+            resolve(&mut export, &secrets, &sink).await;
+            export.run(identity, sink).await;
+        })
+    }))
+}
+
+/// Puts secrets into header fields; spans wait meanwhile, as many as the queue holds.
+async fn resolve(export: &mut ExportTask, secrets: &secret::Handle, sink: &Sink) {
+    let mut is_told = false;
+    for value in export.settings_mut().headers.values_mut() {
+        while secret::has_reference(value.reveal()) {
+            match secrets.fill(value.reveal()).await {
+                Ok(filled) => {
+                    *value = filled.into();
+                    break;
+                }
+                Err(error) if !is_told => {
+                    is_told = true;
+                    let reason = error.to_string();
+                    let fields = [
+                        (log_events::KEY, Value::Str(log_events::TRACES_FAILING.name)),
+                        ("reason", Value::Str(&reason)),
+                    ];
+                    sink.event(Level::Warn, "traces wait for a secret", &fields);
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(SECRET_RETRY).await;
+        }
+    }
 }
 
 fn ignored(sink: &Sink, warning: &str) {
