@@ -31,16 +31,16 @@ const fn event(
 /// Dependencies that gate the start are waited for.
 pub const START_GATED: Event =
     event("start.gated", &[], "dependencies that gate the start are waited for");
-/// A secret is waited for.
+/// A secret is waited for. The key is not `secret`, whose text would be redacted.
 pub const SECRET_AWAITED: Event = event(
     "secret.awaited",
-    &["secret", "output"],
+    &["reference", "output"],
     "a provider does not answer, and the start waits for its secret",
 );
 /// Secrets could not be resolved.
 pub const SECRET_UNRESOLVED: Event = event(
     "secret.unresolved",
-    &["secret", "place", "output"],
+    &["reference", "place", "output"],
     "a secret has no value; the application is not started",
 );
 /// A secret changed.
@@ -49,13 +49,13 @@ pub const SECRET_ROTATED: Event =
 /// A new value could not be given to the app.
 pub const SECRET_NOT_DELIVERED: Event = event(
     "secret.not_delivered",
-    &["secret", "output"],
+    &["reference", "output"],
     "a new value could not be delivered; the application keeps the old one",
 );
 /// A value that the redactor does not look for.
 pub const SECRET_SHORT: Event = event(
     "secret.short",
-    &["secret"],
+    &["reference"],
     "the value of a secret is too short or too plain to be found in log lines",
 );
 /// The application was started.

@@ -88,7 +88,7 @@ pub(super) fn unresolved(sink: &Sink, problem: &secret::Problem) {
         "the application is not started: a secret has no value",
         &[
             named(log_events::SECRET_UNRESOLVED),
-            ("secret", Value::Str(&problem.reference)),
+            ("reference", Value::Str(&problem.reference)),
             ("place", Value::Str(&problem.place)),
             ("output", Value::Str(&output)),
         ],

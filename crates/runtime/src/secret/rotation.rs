@@ -147,7 +147,7 @@ pub fn teach(sink: &Sink, values: &[(String, SecretString)]) {
         sink.event(
             Level::Warn,
             "the value of a secret is too short or too plain to be searched for in log lines",
-            &[event(log_events::SECRET_SHORT), ("secret", Value::Str(&name))],
+            &[event(log_events::SECRET_SHORT), ("reference", Value::Str(&name))],
         );
     }
 }
@@ -163,7 +163,7 @@ fn awaited(board: &Board, sink: &Sink, error: &SecretError) {
             "a secret is waited for",
             &[
                 event(log_events::SECRET_AWAITED),
-                ("secret", Value::Str(&problem.reference)),
+                ("reference", Value::Str(&problem.reference)),
                 ("output", Value::Str(first_line(&problem.fault.text))),
             ],
         );
@@ -254,7 +254,7 @@ impl Rotation {
                 "a new value cannot be delivered; the app keeps the old one",
                 &[
                     event(log_events::SECRET_NOT_DELIVERED),
-                    ("secret", Value::Str(&problem.place)),
+                    ("reference", Value::Str(&problem.place)),
                     ("output", Value::Str(first_line(&problem.fault.text))),
                 ],
             );

@@ -57,10 +57,6 @@ struct Answer {
     binary: Option<String>,
     #[serde(rename = "Parameter")]
     parameter: Option<Parameter>,
-    #[serde(rename = "__type")]
-    kind: String,
-    #[serde(alias = "Message")]
-    message: String,
 }
 
 #[derive(Deserialize)]
@@ -112,12 +108,13 @@ impl Aws {
         let call = self.client.post(&endpoint).headers(head.headers).body(body);
         let answer = call.send().await.map_err(|error| unreachable(error.into()))?;
         let status = answer.status();
+        let kind = answer.headers().get("x-amzn-errortype").cloned();
         let bytes = Zeroizing::new(outbound::read(answer).await.map_err(unreachable)?);
-        let parsed = serde_json::from_slice::<Answer>(&bytes).unwrap_or_default();
         if !status.is_success() {
-            return Err(refused(status, &parsed));
+            let kind = kind.as_ref().and_then(|kind| kind.to_str().ok());
+            return Err(refused(status, kind, &bytes));
         }
-        self.value(parsed)
+        Self::value(serde_json::from_slice(&bytes).unwrap_or_default())
     }
 
     fn question(&self, place: &Place) -> Result<(&'static str, Value), Fault> {
@@ -136,7 +133,7 @@ impl Aws {
         }
     }
 
-    fn value(&self, answer: Answer) -> Result<Fetched, Fault> {
+    fn value(answer: Answer) -> Result<Fetched, Fault> {
         if let Some(parameter) = answer.parameter {
             return Fetched::text(&Zeroizing::new(parameter.value.into_bytes()));
         }
@@ -211,9 +208,15 @@ fn unsigned(error: &reqsign_core::Error) -> Fault {
     ))
 }
 
-fn refused(status: reqwest::StatusCode, answer: &Answer) -> Fault {
-    let kind = answer.kind.rsplit('#').next().unwrap_or_default();
-    let said: String = answer.message.chars().take(ERROR_CHARS_SHOWN).collect();
+/// The kind of an error stands in a header or in the body, by the mood of the service.
+fn refused(status: reqwest::StatusCode, header: Option<&str>, body: &[u8]) -> Fault {
+    let body = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let text = |key: &str| body.get(key).and_then(Value::as_str);
+    let kind = header.or_else(|| text("__type")).or_else(|| text("code")).unwrap_or_default();
+    let kind = kind.rsplit('#').next().unwrap_or_default();
+    let kind = kind.split(':').next().unwrap_or_default();
+    let said = text("message").or_else(|| text("Message")).unwrap_or_default();
+    let said: String = said.chars().take(ERROR_CHARS_SHOWN).collect();
     match kind {
         "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" => {
             Fault::missing("there is no such secret in AWS")
@@ -252,5 +255,36 @@ impl HttpSend for Sender {
         }
         let body = outbound::read(answer).await.map_err(failed)?;
         Ok(response.body(Bytes::from(body))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::fault::FaultKind;
+
+    #[test]
+    fn what_aws_says_no_to_is_told_apart() {
+        let of = |status: u16, header: Option<&str>, body: &str| {
+            let status = reqwest::StatusCode::from_u16(status).expect("a status");
+            refused(status, header, body.as_bytes()).kind
+        };
+        let by_body = r#"{"__type":"com.amazonaws#ResourceNotFoundException","Message":"no"}"#;
+        assert_eq!(of(400, None, by_body), FaultKind::Missing);
+        assert_eq!(of(400, Some("ParameterNotFound:http://x"), ""), FaultKind::Missing);
+        let denied = r#"{"__type":"AccessDeniedException","message":"a","Message":"b"}"#;
+        assert_eq!(of(400, None, denied), FaultKind::Denied);
+        assert_eq!(of(400, Some("ThrottlingException"), ""), FaultKind::Unreachable);
+        assert_eq!(of(503, None, "<html>"), FaultKind::Unreachable);
+        assert_eq!(of(403, None, ""), FaultKind::Denied);
+    }
+
+    #[test]
+    fn an_arn_knows_its_region() {
+        let settings = AwsSettings { region: Some("us-east-1".into()), ..AwsSettings::default() };
+        let aws = Aws::new(Service::SecretsManager, settings, CREDENTIALS_LIMIT).expect("it is");
+        let region = |path| aws.region(path).expect("it is known");
+        assert_eq!(region("prod/db"), "us-east-1");
+        assert_eq!(region("arn:aws:secretsmanager:eu-west-1:1:secret:db-x"), "eu-west-1");
     }
 }
