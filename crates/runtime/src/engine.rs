@@ -140,6 +140,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     let _admin = serve_admin(inheritance.admin_tcp, inheritance.admin_sock, &admin)
         .map_err(setup("serve its admin endpoints"))?;
     parts.ingress = start_ingress(inheritance.ingress, &settings, &parts).await?;
+    let _relay = start_relay(&settings, &parts);
     let _outbox = start_outbox(&settings, &parts);
     let control = Control::new(control, inbox)?;
     let (driver, effects) = Driver::new(settings, parts, secrets, control, snapshot);
@@ -176,6 +177,20 @@ fn start_publish(settings: &Settings, parts: &Parts) -> Result<Option<Publisher>
         .map_err(setup("start the thread of the spool"))?;
     tokio::spawn(publish::report::report(publisher.clone(), parts.board.clone()));
     Ok(Some(publisher))
+}
+
+/// Delivers what is published, if there is a cluster to deliver to.
+fn start_relay(settings: &Settings, parts: &Parts) -> Option<publish::relay::Relay> {
+    let publisher = parts.publisher.clone()?;
+    let identity = &settings.identity;
+    Some(publish::relay::start(publish::relay::Parts {
+        kafka: publisher.settings().kafka.clone()?,
+        publisher,
+        source: format!("{}/{}", identity.service, identity.instance),
+        sink: parts.sink.clone(),
+        tracer: parts.tracer.clone(),
+        secrets: parts.secrets.clone(),
+    }))
 }
 
 /// Relays the outbox, if there is one.
