@@ -16,8 +16,8 @@ const EVENTS: usize = 10_000;
 const AGGREGATES: usize = 100;
 
 fn ddl() -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_plimsoll")).args(["outbox", "init", "--print"]);
-    let output = { output }.output().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+    let output = command.args(["outbox", "init", "--print"]).output().unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap()
 }

@@ -5,7 +5,10 @@
 //! rounds but that. Invariant: the producer of a failed round is never used again, so what it may
 //! still have stored is a prefix of what the next round sends.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time;
 use tokio_postgres::Client;
@@ -136,11 +139,15 @@ impl<'a> Round<'a> {
     /// Hands all over and waits for all; returns those that failed.
     async fn send(&mut self, rows: &[Row]) -> BTreeMap<usize, Failure> {
         let mut failures = BTreeMap::new();
-        let mut waiting = std::collections::BTreeSet::new();
+        let mut waiting = BTreeSet::new();
         for (index, row) in rows.iter().enumerate() {
             match self.hand_over(index, row) {
-                Ok(()) => drop(waiting.insert(index)),
-                Err(failure) => drop(failures.insert(index, failure)),
+                Ok(()) => {
+                    waiting.insert(index);
+                }
+                Err(failure) => {
+                    failures.insert(index, failure);
+                }
             }
         }
         let deadline = time::Instant::now() + ANSWER_LIMIT;
@@ -151,7 +158,9 @@ impl<'a> Round<'a> {
                 continue;
             }
             match report {
-                Report::Delivered(tag) => drop(waiting.remove(&index(tag))),
+                Report::Delivered(tag) => {
+                    waiting.remove(&index(tag));
+                }
                 Report::Failed(tag, failure) => {
                     waiting.remove(&index(tag));
                     failures.insert(index(tag), failure);

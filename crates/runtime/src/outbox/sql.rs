@@ -210,6 +210,7 @@ async fn columns(client: &Client, table: &str) -> Result<Vec<String>, String> {
 }
 
 /// The server's words; those of the client hold no credential either.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(super) fn said(error: tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(said) => format!("database: {}: {}", said.severity(), said.message()),
