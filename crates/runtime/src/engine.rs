@@ -91,7 +91,11 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     };
     let outputs = outputs().map_err(setup("write to stdout"))?;
     let metrics = Metrics::new(&identity(&settings), routes(&settings));
-    let log_settings = log_settings(&settings, &metrics);
+    // The guard has checked them, so what is refused here was never sent by it.
+    let probes = probe::parse_values(&settings.probes).unwrap_or_default();
+    let log_beats = probe::LogBeats::new(&probes);
+    let log_settings =
+        logs::Settings { on_line: log_beats.hook(), ..log_settings(&settings, &metrics) };
     let (sink, pipeline) = logs::start(&log_settings, inputs, outputs, metrics.log_counters())
         .map_err(setup("start its log pipeline"))?;
     board.update(Moment::now(), |board| board.engine_restarts = snapshot.engine_restarts);
@@ -112,9 +116,6 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
         publisher: None,
     };
     let _exporting = spans::start_tracing(&settings, &mut parts);
-    // The guard has checked them, so what is refused here was never sent by it.
-    let probes = probe::parse_values(&settings.probes).unwrap_or_default();
-    let log_beats = probe::LogBeats::new(&probes);
     let secrets = Secrets::new(&settings, &parts, &snapshot, &log_beats);
     let has_references = settings.probes.values().any(secrets::refers);
     let _probes = if has_references {

@@ -305,7 +305,8 @@ fn jittered(interval: Duration, random: f64) -> Duration {
 }
 
 fn shortened(text: &str) -> String {
-    let mut chars = text.chars();
+    // One line, whatever a driver writes.
+    let mut chars = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut short: String = chars.by_ref().take(OUTPUT_CHARS_MAX).collect();
     if chars.next().is_some() {
         short.push('…');
@@ -513,5 +514,6 @@ mod tests {
     fn a_long_text_is_cut_between_characters() {
         assert_eq!(shortened(&"é".repeat(301)), format!("{}…", "é".repeat(300)));
         assert_eq!(shortened("short"), "short");
+        assert_eq!(shortened("two\nlines\n"), "two lines");
     }
 }

@@ -23,6 +23,8 @@ use crate::board::Depth;
 const RECONNECT_MAX_MS: &str = "1000";
 /// The part of the probe's time after which we stop waiting for librdkafka.
 const OWN_SHARE: f64 = 0.9;
+/// What librdkafka said longer ago is no cause of what fails now.
+const HEARD_AGE_MAX: Duration = Duration::from_secs(10);
 /// A topic that every cluster has; asked for when no other is named.
 const OWN_TOPIC: &str = "__consumer_offsets";
 /// The longest name of a topic.
@@ -281,7 +283,7 @@ fn in_words(code: RDKafkaErrorCode) -> String {
 /// Hears what librdkafka says, in place of its stderr.
 #[derive(Debug, Default)]
 struct Ears {
-    last: Mutex<Option<String>>,
+    last: Mutex<Option<(Instant, String)>>,
 }
 
 impl Ears {
@@ -290,7 +292,8 @@ impl Ears {
     }
 
     fn heard(&self) -> Option<String> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.filter(|(at, _)| at.elapsed() < HEARD_AGE_MAX).map(|(_, text)| text)
     }
 
     /// Keeps the cause: `thread: broker/id: cause (after 0ms in state CONNECT, ...)`.
@@ -298,7 +301,8 @@ impl Ears {
         let text = text.strip_prefix("[thrd:").and_then(|text| text.split_once("]: "));
         let Some((_, text)) = text else { return };
         let end = text.find(" (after ").unwrap_or(text.len());
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(text[..end].to_owned());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), text[..end].to_owned()));
     }
 }
 

@@ -6,7 +6,8 @@
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    RedisError,
 };
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -174,6 +175,9 @@ fn host_port(host: &str, port: u16) -> String {
 /// An answer of the server in words; what a person does about each is different.
 fn said(error: &RedisError) -> String {
     let detail = error.detail().unwrap_or_default();
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        return "WRONGPASS: user or password is wrong".into();
+    }
     match error.code().unwrap_or_default() {
         "LOADING" => "LOADING: the server still loads its data".into(),
         "NOAUTH" => "NOAUTH: the server asks for a password and the address has none".into(),
