@@ -17,10 +17,10 @@ use super::values::Values;
 use super::{Options, Problem};
 use crate::driver::{Check, Program, Setup};
 
-/// Between two probes of a dependency, milliseconds: a person waits for the answer.
-const PROBE_INTERVAL_MS: u64 = 500;
-/// For one probe, milliseconds.
-const PROBE_TIMEOUT_MS: u64 = 500;
+/// Between two probes of a dependency, and for each, milliseconds: a person waits for the answer.
+const PROBE_LIMIT_MS: u64 = 500;
+/// The same where a probe logs in, which costs the server more than a connection.
+const LOGIN_LIMIT_MS: u64 = 1000;
 /// Failures in a row that count: one alone may be a machine that is busy with a build.
 const PROBE_FALL: u32 = 2;
 
@@ -218,38 +218,61 @@ fn probes(plan: &Plan, service: &Service, values: &Values<'_>) -> serde_json::Va
         probe.insert("severity".into(), json!(used.severity.as_str()));
         let gates: Vec<_> = used.gate.iter().map(|gate| gate.as_str()).collect();
         probe.insert("gate".into(), json!(gates));
-        probe.insert("interval_ms".into(), json!(PROBE_INTERVAL_MS));
-        probe.insert("timeout_ms".into(), json!(PROBE_TIMEOUT_MS));
+        let is_login = ["postgres", "redis", "kafka"].iter().any(|kind| probe.contains_key(*kind));
+        let limit_ms = if is_login { LOGIN_LIMIT_MS } else { PROBE_LIMIT_MS };
+        probe.insert("interval_ms".into(), json!(limit_ms));
+        probe.insert("timeout_ms".into(), json!(limit_ms));
         probe.insert("fall".into(), json!(PROBE_FALL));
         probes.insert(name.clone(), probe.into());
     }
-    if let Some(heartbeat) = service.heartbeat.as_ref().and_then(heartbeat_probe) {
-        probes.insert("heartbeat".into(), heartbeat);
+    if let Some(heartbeat) = &service.heartbeat {
+        probes.insert("heartbeat".into(), heartbeat_probe(heartbeat));
     }
     probes.into()
 }
 
-/// The signs of life that `run` can watch; of the others the plan tells elsewhere.
-fn heartbeat_probe(heartbeat: &Heartbeat) -> Option<serde_json::Value> {
+/// The signs of life that a worker gives.
+fn heartbeat_probe(heartbeat: &Heartbeat) -> serde_json::Value {
     let max_age_ms = heartbeat.max_age.0;
     match &heartbeat.via {
-        HeartbeatVia::File(file) => {
-            Some(json!({"heartbeat": {"file": file, "max_age_ms": max_age_ms}}))
+        HeartbeatVia::File(file) => json!({"heartbeat": {"file": file, "max_age_ms": max_age_ms}}),
+        HeartbeatVia::Http => json!({"heartbeat": {"max_age_ms": max_age_ms}}),
+        HeartbeatVia::Notify => json!({"heartbeat": {"via": "notify", "max_age_ms": max_age_ms}}),
+        HeartbeatVia::Log(text) => {
+            json!({"heartbeat": {"log": as_pattern(text), "max_age_ms": max_age_ms}})
         }
-        HeartbeatVia::Http => Some(json!({"heartbeat": {"max_age_ms": max_age_ms}})),
-        HeartbeatVia::Notify | HeartbeatVia::Log(_) => None,
     }
 }
 
+/// A pattern that matches exactly this text: `run` takes a regular expression, the manifest a text.
+fn as_pattern(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if r"\.+*?()|[]{}^$#&-~".contains(letter) {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern
+}
+
+/// The real thing where `run` knows its protocol; else whether the port takes connections.
 fn resource_probe(resource: &Resource, values: &Values<'_>) -> Option<serde_json::Value> {
     let outputs = values.resources.get(resource.name.as_str())?;
-    if let ResourceSpec::Http(http) = &resource.spec {
-        let url = outputs.get(&Output::Url)?.trim_end_matches('/');
-        let path = http.health.as_ref().map_or("/", |path| path.as_str());
-        // `run` speaks no TLS in its probes; that the port answers is what can be said then.
-        if url.starts_with("http://") {
-            return Some(json!({"http": format!("{url}{path}")}));
+    let url = outputs.get(&Output::Url);
+    match (&resource.spec, url) {
+        (ResourceSpec::Postgres(_), Some(url)) => return Some(json!({"postgres": url})),
+        (ResourceSpec::Redis(_), Some(url)) => return Some(json!({"redis": url})),
+        (ResourceSpec::Kafka(_), _) => {
+            if let Some(brokers) = outputs.get(&Output::Brokers) {
+                return Some(json!({"kafka": brokers}));
+            }
         }
+        (ResourceSpec::Http(http), Some(url)) => {
+            let path = http.health.as_ref().map_or("/", |path| path.as_str());
+            return Some(json!({"http": format!("{}{path}", url.trim_end_matches('/'))}));
+        }
+        _ => {}
     }
     let (host, port) = (outputs.get(&Output::Host)?, outputs.get(&Output::Port)?);
     Some(json!({"tcp": format!("{host}:{port}")}))
