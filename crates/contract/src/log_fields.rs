@@ -2,8 +2,9 @@
 //!
 //! Every line is one JSON object. A line of the application that is an object keeps its bytes and
 //! its order, and only what is missing is added; any other line becomes `msg`. The aliases are what
-//! other loggers call the same thing: a line with an alias is not missing the field. It
-//! deliberately says nothing about parsing or redaction.
+//! other loggers call the same thing: a line with an alias is not missing the field, but a level, a
+//! trace or a span is added in our form beside it. It deliberately says nothing about parsing or
+//! redaction.
 //!
 //! Invariant: a name, or an alias, means one field.
 
@@ -101,7 +102,7 @@ pub const STREAM: Field = Field {
 /// Trace of the line.
 pub const TRACE_ID: Field = Field {
     name: "trace_id",
-    aliases: &["traceId", "trace.id", "otelTraceID", "dd.trace_id", "traceparent"],
+    aliases: &["traceId", "trace.id", "otelTraceID", "dd.trace_id", "X-Trace-Id", "traceparent"],
     presence: Presence::WhenKnown,
     meaning: "trace that the line belongs to, 32 hexadecimal digits",
 };
@@ -111,6 +112,13 @@ pub const SPAN_ID: Field = Field {
     aliases: &["spanId", "span.id", "otelSpanID", "dd.span_id"],
     presence: Presence::WhenKnown,
     meaning: "span that the line belongs to, 16 hexadecimal digits",
+};
+/// Flags of the trace.
+pub const TRACE_FLAGS: Field = Field {
+    name: "trace_flags",
+    aliases: &[],
+    presence: Presence::WhenKnown,
+    meaning: "flags of the trace, 2 hexadecimal digits: `01` when it is recorded",
 };
 /// Whether the line was cut.
 pub const TRUNCATED: Field = Field {
@@ -188,6 +196,7 @@ pub const ALL: &[&Field] = &[
     &STREAM,
     &TRACE_ID,
     &SPAN_ID,
+    &TRACE_FLAGS,
     &TRUNCATED,
     &REQUEST_ID,
     &METHOD,

@@ -18,6 +18,7 @@
 //! Invariant: the bytes of one line are never mixed with those of another, and the lines of one
 //! stream keep their order.
 
+mod alias;
 mod dropping;
 mod enrich;
 mod escape;

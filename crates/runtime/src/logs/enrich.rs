@@ -13,6 +13,7 @@ use std::fmt;
 use contract::log_fields::{self, Field, Presence};
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
+use super::alias::{self, Alias, Scalar, Told};
 use super::escape::{push_escaped, push_string};
 use super::{Level, Stream};
 use crate::board::Identity;
@@ -45,6 +46,19 @@ enum Source {
     Fixed,
 }
 
+/// What a key of a line means to us.
+#[derive(Clone, Copy, Debug)]
+enum Key {
+    /// The field of [`ADDED`] or [`TOLD`] with this bit.
+    Field(usize),
+    /// It tells something that is added in our form.
+    Alias(Alias),
+}
+
+/// Fields that are added when an alias tells their value; their bits follow those of [`ADDED`].
+const TOLD: [&str; 3] =
+    [log_fields::TRACE_ID.name, log_fields::SPAN_ID.name, log_fields::TRACE_FLAGS.name];
+
 /// What does not change from line to line of one stream.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -52,8 +66,8 @@ pub struct Context {
     fixed: [Vec<u8>; 8],
     /// All of `fixed` in a row and the closing brace.
     tail: Vec<u8>,
-    /// Keys and aliases of [`ADDED`] by length, with the index.
-    keys: Vec<Vec<(&'static str, usize)>>,
+    /// Keys by length, with what they mean.
+    keys: Vec<Vec<(&'static str, Key)>>,
 }
 
 impl Context {
@@ -65,7 +79,9 @@ impl Context {
         for (index, added) in ADDED.iter().enumerate() {
             let name = added.field.name;
             for key in std::iter::once(name).chain(added.field.aliases.iter().copied()) {
-                keys[key.len()].push((key, index));
+                let alias = alias::ALL.iter().find(|(known, _)| *known == key);
+                let meaning = alias.map_or(Key::Field(index), |(_, alias)| Key::Alias(*alias));
+                keys[key.len()].push((key, meaning));
             }
             let value = match name {
                 "service" => &identity.service,
@@ -84,6 +100,12 @@ impl Context {
             fragment.push(b':');
             push_string(fragment, value);
         }
+        for (index, name) in TOLD.iter().enumerate() {
+            keys[name.len()].push((name, Key::Field(ADDED.len() + index)));
+        }
+        for (key, alias) in alias::ALL.iter().filter(|(_, alias)| *alias != Alias::Level) {
+            keys[key.len()].push((key, Key::Alias(*alias)));
+        }
         let mut tail = fixed.concat();
         tail.push(b'}');
         Self { fixed, tail, keys }
@@ -94,9 +116,9 @@ impl Context {
         &self.tail
     }
 
-    fn index_of(&self, key: &str) -> Option<usize> {
+    fn meaning(&self, key: &str) -> Option<Key> {
         let same_length = self.keys.get(key.len())?;
-        same_length.iter().find(|(known, _)| *known == key).map(|(_, index)| *index)
+        same_length.iter().find(|(known, _)| *known == key).map(|(_, meaning)| *meaning)
     }
 }
 
@@ -166,22 +188,48 @@ fn splice(object: &str, present: Present, ts: &str, context: &Context, out: &mut
                 out.extend_from_slice(ts.as_bytes());
                 out.push(b'"');
             }
-            Source::Level => out.extend_from_slice(b",\"level\":\"info\""),
+            Source::Level => {
+                out.extend_from_slice(b",\"level\":\"");
+                out.extend_from_slice(present.told.level.unwrap_or_default().word().as_bytes());
+                out.push(b'"');
+            }
             Source::Empty => out.extend_from_slice(b",\"msg\":\"\""),
             Source::Fixed => out.extend_from_slice(&context.fixed[index]),
         }
     }
+    push_told(present, out);
     if present.is_empty && out.len() > start {
         out.remove(start);
     }
     out.push(b'}');
 }
 
-/// Which of [`ADDED`] an object has, as bits, and whether it has no key at all.
+/// Appends what aliases told, unless the line says it itself.
+fn push_told(present: Present, out: &mut Vec<u8>) {
+    let Told { trace_id, span_id, flags, .. } = present.told;
+    let values = [
+        trace_id.map(|id| format!("{id:032x}")),
+        span_id.map(|id| format!("{id:016x}")),
+        flags.map(|flags| format!("{flags:02x}")),
+    ];
+    for (index, (name, value)) in TOLD.iter().zip(values).enumerate() {
+        let is_missing = present.fields & (1 << (ADDED.len() + index)) == 0;
+        if let Some(value) = value.filter(|_| is_missing) {
+            out.push(b',');
+            push_string(out, name);
+            out.push(b':');
+            push_string(out, &value);
+        }
+    }
+}
+
+/// Which of [`ADDED`] and [`TOLD`] an object has, as bits, whether it has no key at all, and what
+/// its aliases told.
 #[derive(Clone, Copy, Default)]
 struct Present {
-    fields: u8,
+    fields: u16,
     is_empty: bool,
+    told: Told,
 }
 
 fn as_object<'a>(text: &'a str, context: &Context) -> Option<(&'a str, Present)> {
@@ -220,59 +268,62 @@ impl<'de> Visitor<'de> for Keys<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Present, A::Error> {
         let mut seen: Vec<Cow<'de, str>> = Vec::with_capacity(16);
-        let mut fields = 0;
-        while let Some(Key(key)) = map.next_key()? {
+        let (mut fields, mut told) = (0, Told::default());
+        while let Some(Name(key)) = map.next_key()? {
             if seen.contains(&key) {
                 return Err(serde::de::Error::custom("a key twice"));
             }
-            if let Some(index) = self.context.index_of(&key) {
+            let meaning = self.context.meaning(&key);
+            if let Some(Key::Field(index)) = meaning {
                 fields |= 1 << index;
             }
             seen.push(key);
             if seen.len() > KEYS_MAX {
                 return Err(serde::de::Error::custom("too many keys"));
             }
-            if self.is_strict {
+            if let Some(Key::Alias(alias)) = meaning {
+                told.read(alias, &map.next_value::<Scalar<'_>>()?);
+            } else if self.is_strict {
                 map.next_value::<Strict>()?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(Present { fields, is_empty: seen.is_empty() })
+        Ok(Present { fields, is_empty: seen.is_empty(), told })
     }
 }
 
 /// Most keys of a line that is kept as an object; more would make the search for doubles slow.
 const KEYS_MAX: usize = 1024;
 
-struct Key<'de>(Cow<'de, str>);
+struct Name<'de>(Cow<'de, str>);
 
-impl<'de> serde::Deserialize<'de> for Key<'de> {
+impl<'de> serde::Deserialize<'de> for Name<'de> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(KeyVisitor)
+        deserializer.deserialize_str(NameVisitor)
     }
 }
 
-struct KeyVisitor;
+struct NameVisitor;
 
-impl<'de> Visitor<'de> for KeyVisitor {
-    type Value = Key<'de>;
+impl<'de> Visitor<'de> for NameVisitor {
+    type Value = Name<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
-        Ok(Key(Cow::Borrowed(key)))
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Borrowed(key)))
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
-        Ok(Key(Cow::Owned(key.to_owned())))
+    fn visit_str<E>(self, key: &str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Owned(key.to_owned())))
     }
 }
 
 /// A value whose strings are decoded and whose depth is limited.
-struct Strict;
+pub(super) struct Strict;
 
 impl<'de> serde::Deserialize<'de> for Strict {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -373,10 +424,26 @@ mod tests {
     #[test]
     fn an_alias_is_not_missing() {
         let value = value(br#"{"severity":"ERROR","message":"x","time":1,"trace_id":"t"}"#);
-        for absent in ["level", "msg", "ts"] {
+        for absent in ["msg", "ts"] {
             assert_eq!(value.get(absent), None, "{absent}");
         }
+        assert_eq!(value["level"], "error");
         assert_eq!(value["trace_id"], "t");
+    }
+
+    #[test]
+    fn the_ids_of_other_loggers_are_added_in_our_form() {
+        let line = br#"{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}"#;
+        let with_parent = value(line);
+        assert_eq!(with_parent["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(with_parent["span_id"], "00f067aa0ba902b7");
+        assert_eq!(with_parent["trace_flags"], "01");
+        let datadog = value(br#"{"dd.trace_id":"255","dd.span_id":16,"severity":50}"#);
+        assert_eq!(datadog["trace_id"], "000000000000000000000000000000ff");
+        assert_eq!(datadog["span_id"], "0000000000000010");
+        assert_eq!(datadog["level"], "error");
+        let both = value(br#"{"trace_id":"mine","traceId":"4bf92f3577b34da6a3ce929d0e0e4736"}"#);
+        assert_eq!(both["trace_id"], "mine");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Says which lines are one: the traces of Python, Java, Node, Go and Rust, or whatever is indented.
+//! Says which lines are one: traces of Python, Java, Node, Go and Rust, or whatever is indented.
 //!
 //! ```text
 //!   None --a line that may begin a trace--> (head) --a line that only a trace has--> (frames)

@@ -40,6 +40,12 @@ impl Level {
         }
     }
 
+    /// The level that a word names.
+    #[must_use]
+    pub fn named(word: &[u8]) -> Option<Level> {
+        named(word)
+    }
+
     /// The level that a line of text names.
     #[must_use]
     pub fn find(line: &[u8]) -> Option<Level> {
@@ -83,11 +89,8 @@ fn word_end(head: &[u8], from: usize) -> usize {
 }
 
 fn level_of(head: &[u8], start: usize, end: usize) -> Option<Level> {
+    let level = Level::named(&head[start..end])?;
     let word = &head[start..end];
-    if !(3..=8).contains(&word.len()) {
-        return None;
-    }
-    let level = named(word)?;
     let is_capital = word.iter().all(u8::is_ascii_uppercase);
     let before = &head[..start];
     let after = head.get(end).copied();
@@ -103,6 +106,9 @@ fn level_of(head: &[u8], start: usize, end: usize) -> Option<Level> {
 }
 
 fn named(word: &[u8]) -> Option<Level> {
+    if !(3..=8).contains(&word.len()) {
+        return None;
+    }
     let mut lower = [0; 8];
     let lower = &mut lower[..word.len()];
     lower.copy_from_slice(word);

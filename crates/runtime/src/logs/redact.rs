@@ -12,6 +12,7 @@
 //! JSON.
 
 mod decode;
+mod finder;
 mod keys;
 mod rules;
 mod settings;
@@ -651,7 +652,57 @@ mod tests {
         assert_eq!(scanner.seam(b"hunter2-hunter3", 4), 15, "there is no place before it");
     }
 
+    const VALUE: &str = "hunter2-hunter3";
+
+    /// The value in one of the covered encodings.
+    fn encoded(how: usize) -> String {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+        let each = |form: &dyn Fn(u8) -> String| VALUE.bytes().map(form).collect::<String>();
+        match how {
+            0 => VALUE.to_owned(),
+            1 => each(&|byte| format!("{byte:02x}")),
+            2 => each(&|byte| format!("%{byte:02X}")),
+            3 => each(&|byte| format!("\\u{byte:04x}")),
+            4 => STANDARD.encode(VALUE),
+            _ => URL_SAFE_NO_PAD.encode(format!("ab{VALUE}c"))[3..22].to_owned(),
+        }
+    }
+
+    /// What leaves when `text` arrives in portions and lines are cut at `max`.
+    fn passed(text: &str, portion: usize, max: usize) -> String {
+        let mut scanner = with_secret(VALUE).scanner();
+        let mut splitter = super::super::Splitter::new(max);
+        let (mut window, mut clean, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        for bytes in text.as_bytes().chunks(portion) {
+            window.extend_from_slice(bytes);
+            loop {
+                let reach = scanner.reach();
+                let seam = |window: &[u8], limit| scanner.seam(window, limit);
+                let Some(piece) = splitter.next_with(&window, reach, seam) else { break };
+                let is_changed = scanner.redact(piece.bytes, &mut clean);
+                out.extend_from_slice(if is_changed { &clean } else { piece.bytes });
+                let taken = piece.taken;
+                window.drain(..taken);
+            }
+        }
+        let is_changed = scanner.redact(&window, &mut clean);
+        out.extend_from_slice(if is_changed { &clean } else { &window });
+        String::from_utf8(out).expect("text")
+    }
+
     proptest! {
+        #[test]
+        fn no_value_leaves_however_bytes_arrive_and_lines_are_cut(
+            before in "[a-z \n]{0,150}", after in "[a-z \n]{0,150}", how in 0..6_usize,
+            portion in 1..60_usize, max in 24..160_usize,
+        ) {
+            let value = encoded(how);
+            let out = passed(&format!("{before}{value}{after}"), portion, max);
+            prop_assert!(!out.contains(&value), "{out}");
+            prop_assert!(out.contains("[REDACTED:secret]"), "{out}");
+        }
+
         #[test]
         fn json_stays_json_and_no_value_stays(
             keys in prop::collection::vec("(password|x|to[kK]en|dsn|a_secret)", 1..4),

@@ -1,6 +1,6 @@
 //! Finds the values of secrets, in any encoding.
 //!
-//! What can be listed is in one automaton: the value, its hexadecimal digits, its base64 at each of
+//! What can be listed is searched for in one pass (`finder`): the value, its hexadecimal digits, its base64 at each of
 //! the three places where it can stand in a group, and, of a value of several lines, each long
 //! line. What cannot be listed, since any character may be escaped, is found by undoing the escapes
 //! (`decode`). It deliberately searches for no short and no plain value: they stand in too many
@@ -12,13 +12,13 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use contract::redactions::VALUE_BYTES_MIN;
 
 use super::decode::Decoded;
+use super::finder::Finder;
 
 /// Shortest line of a value of several lines that is searched for by itself, bytes.
 const LINE_BYTES_MIN: usize = 16;
@@ -36,7 +36,7 @@ const ESCAPE_BYTES: usize = 6;
 /// All values of a moment.
 #[derive(Debug, Default)]
 pub(super) struct Values {
-    finder: Option<AhoCorasick>,
+    finder: Option<Finder>,
     /// Sorted.
     needles: Vec<Vec<u8>>,
     longest: usize,
@@ -76,7 +76,7 @@ impl Values {
         }
         let longest = needles.iter().map(Vec::len).max().unwrap_or(0);
         let needles: Vec<_> = needles.into_iter().collect();
-        let finder = build(&needles);
+        let finder = Finder::new(&needles);
         Self { finder, needles, longest }
     }
 
@@ -92,7 +92,8 @@ impl Values {
     /// Calls `found` with each range of `text` that is a value.
     pub(super) fn find(&self, text: &[u8], room: &mut Room, mut found: impl FnMut(Range<usize>)) {
         let Some(finder) = &self.finder else { return };
-        search(finder, text, &mut found);
+        let needles = &self.needles;
+        finder.find(needles, text, &mut found);
         let Some(first) = memchr::memchr2(b'\\', b'%', text) else { return };
         let has_percent = memchr::memchr(b'%', &text[first..]).is_some();
         let Room { levels, quoted } = room;
@@ -105,7 +106,8 @@ impl Values {
             }
             n_levels += 1;
             let levels = &levels[..n_levels];
-            search(finder, &levels[n_levels - 1].bytes, &mut |range| found(origin(levels, range)));
+            let decoded = &levels[n_levels - 1].bytes;
+            finder.find(needles, decoded, &mut |range| found(origin(levels, range)));
         }
         if !has_percent {
             return;
@@ -115,7 +117,7 @@ impl Values {
             let levels = &levels[..n_levels];
             let source = levels.last().map_or(text, |level| &level.bytes);
             if quoted.unquote(source) {
-                search(finder, &quoted.bytes, &mut |range| {
+                finder.find(needles, &quoted.bytes, &mut |range| {
                     found(origin(levels, quoted.origin(&range)));
                 });
             }
@@ -137,22 +139,6 @@ impl Values {
 
 /// So many bytes of a value at the end of a text are no coincidence.
 const SUSPICIOUS_BYTES_MIN: usize = 4;
-
-fn build(needles: &[Vec<u8>]) -> Option<AhoCorasick> {
-    if needles.is_empty() {
-        return None;
-    }
-    let mut builder = AhoCorasick::builder();
-    builder.match_kind(MatchKind::Standard).kind(Some(AhoCorasickKind::ContiguousNFA));
-    // It fails only past 2^31 states, of which `ALL_BYTES_MAX` allows a fraction.
-    builder.build(needles).ok()
-}
-
-fn search(finder: &AhoCorasick, text: &[u8], found: &mut impl FnMut(Range<usize>)) {
-    for hit in finder.find_overlapping_iter(text) {
-        found(hit.range());
-    }
-}
 
 fn origin(levels: &[Decoded], range: Range<usize>) -> Range<usize> {
     levels.iter().rev().fold(range, |range, level| level.origin(&range))
