@@ -11,6 +11,7 @@ pub mod notify;
 pub mod outbox;
 pub mod plan;
 pub mod probe;
+pub mod publish;
 pub mod redact;
 pub mod restart;
 pub mod run;
@@ -70,6 +71,7 @@ enum Command {
     #[command(hide = true)]
     Engine(engine::EngineArgs),
     Probe(probe::ProbeArgs),
+    Publish(publish::PublishArgs),
     Notify(notify::NotifyArgs),
     Outbox(outbox::OutboxArgs),
     Secret(secret::SecretArgs),
@@ -98,6 +100,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(&args),
         Command::Engine(_) => engine::engine(),
         Command::Probe(args) => probe::probe(&args),
+        Command::Publish(args) => publish::publish(&args),
         Command::Notify(args) => notify::notify(&args),
         Command::Outbox(args) => outbox::outbox(&args),
         Command::Secret(args) => secret::secret(&args),

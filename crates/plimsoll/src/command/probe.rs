@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -82,10 +82,19 @@ pub fn probe(args: &ProbeArgs) -> anyhow::Result<Exit> {
 
 /// Flags first, then the variables that `run` itself listens by: the same image has both.
 fn target(args: &ProbeArgs, variable: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Target> {
-    if let Some(sock) = &args.sock {
-        return Ok(Target::Unix(sock.clone()));
+    target_of(args.sock.as_deref(), args.listen.as_deref(), variable)
+}
+
+/// The admin endpoints of a service, for any command that asks them.
+pub(super) fn target_of(
+    sock: Option<&Path>,
+    listen: Option<&str>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> anyhow::Result<Target> {
+    if let Some(sock) = sock {
+        return Ok(Target::Unix(sock.to_owned()));
     }
-    if let Some(listen) = &args.listen {
+    if let Some(listen) = listen {
         return Ok(Target::Tcp(parse_address(listen).context("`--listen`")?));
     }
     let given = |name| variable(name).filter(|value| !value.is_empty());
@@ -98,7 +107,7 @@ fn target(args: &ProbeArgs, variable: impl Fn(&str) -> Option<OsString>) -> anyh
     match parse_listen(&listen.to_string_lossy()).with_context(|| env_vars::LISTEN.name)? {
         Some(address) => Ok(Target::Tcp(address)),
         None => bail!(
-            "`PLIMSOLL_LISTEN` is `off`, and no socket is named\nhelp: plimsoll probe ready --sock PATH"
+            "`PLIMSOLL_LISTEN` is `off`, and no socket is named\nhelp: name one with `--sock PATH`"
         ),
     }
 }

@@ -1,9 +1,9 @@
-//! The command line of `plimsoll-run`: `run` without its name, `engine`, `probe`
-//! and `notify`.
+//! The command line of `plimsoll-run`: `run` without its name, `engine`, `probe`,
+//! `publish` and `notify`.
 
 use clap::{Parser, Subcommand};
 
-use super::{engine, notify, probe, run};
+use super::{engine, notify, probe, publish, run};
 use crate::exit::Exit;
 
 const EXAMPLE: &str = "\
@@ -34,6 +34,7 @@ enum Command {
     #[command(hide = true)]
     Engine(engine::EngineArgs),
     Probe(probe::ProbeArgs),
+    Publish(publish::PublishArgs),
     Notify(notify::NotifyArgs),
 }
 
@@ -45,6 +46,7 @@ pub fn dispatch(line: &RunOnly) -> anyhow::Result<Exit> {
     match &line.command {
         Some(Command::Engine(_)) => engine::engine(),
         Some(Command::Probe(args)) => probe::probe(args),
+        Some(Command::Publish(args)) => publish::publish(args),
         Some(Command::Notify(args)) => notify::notify(args),
         None => run::run_process(&line.run),
     }

@@ -15,7 +15,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 
 /// Most bytes of an answer that are read.
-pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+pub const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Whom to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,11 +137,53 @@ pub fn probe(
 /// # Errors
 /// As [`probe`].
 pub fn get(target: &Target, path: &str, timeout: Duration) -> Result<(u16, String), ClientError> {
+    call(target, "GET", path, timeout)
+}
+
+/// Asks any path without a body; returns the status and the body.
+///
+/// # Errors
+/// As [`probe`].
+pub fn call(
+    target: &Target,
+    method: &str,
+    path: &str,
+    timeout: Duration,
+) -> Result<(u16, String), ClientError> {
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: plimsoll\r\nConnection: close\r\n");
+    let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
+    ask(target, format!("{request}{length}\r\n").as_bytes(), timeout)
+}
+
+/// Posts a body. No header may hold a line break: the caller has checked them.
+///
+/// # Errors
+/// As [`probe`].
+pub fn post(
+    target: &Target,
+    path: &str,
+    headers: &[(String, String)],
+    body: &[u8],
+    timeout: Duration,
+) -> Result<(u16, String), ClientError> {
+    let length = body.len();
+    let mut request = format!(
+        "POST {path} HTTP/1.1\r\nHost: plimsoll\r\nConnection: close\r\nContent-Length: {length}\r\n"
+    );
+    for (name, value) in headers {
+        request.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
+    }
+    request.push_str("\r\n");
+    let mut request = request.into_bytes();
+    request.extend_from_slice(body);
+    ask(target, &request, timeout)
+}
+
+fn ask(target: &Target, request: &[u8], timeout: Duration) -> Result<(u16, String), ClientError> {
     let deadline = Instant::now() + timeout;
     let mut socket =
         connect(target, timeout).map_err(|error| failed(target, timeout, error, true))?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: plimsoll\r\nConnection: close\r\n\r\n");
-    let answer = exchange(&mut socket, request.as_bytes(), deadline);
+    let answer = exchange(&mut socket, request, deadline);
     let answer = answer.map_err(|error| failed(target, timeout, error, false))?;
     parse(&answer).ok_or_else(|| {
         let start = String::from_utf8_lossy(&answer[..answer.len().min(40)]).into_owned();
