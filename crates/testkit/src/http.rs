@@ -61,12 +61,18 @@ pub fn request(port: u16, request: &str) -> io::Result<Response> {
 /// # Errors
 /// As for [`get`].
 pub fn get_unix(sock: &Path, path: &str) -> io::Result<Response> {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    request_unix(sock, &head)
+}
+
+/// Sends the bytes of a request to a Unix socket; it must ask for `Connection: close`.
+///
+/// # Errors
+/// As for [`get`].
+pub fn request_unix(sock: &Path, request: &str) -> io::Result<Response> {
     let stream = UnixStream::connect(sock)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    exchange(
-        stream,
-        &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
-    )
+    exchange(stream, request)
 }
 
 /// Sends the bytes of a request to a Unix socket; it must ask for `Connection: close`.

@@ -3,6 +3,8 @@
 mod cli;
 #[cfg(test)]
 mod discovery;
+#[cfg(test)]
+mod run_chaos;
 mod run_contract;
 mod run_drain;
 #[cfg(test)]
@@ -17,6 +19,8 @@ mod run_guard_engine;
 mod run_guard_signals;
 mod run_harness;
 mod run_ingress;
+#[cfg(test)]
+mod run_kafka;
 #[cfg(test)]
 mod run_logs;
 #[cfg(test)]

@@ -15,7 +15,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 const EVENTS: usize = 10_000;
 const AGGREGATES: usize = 100;
 
-fn ddl() -> String {
+/// What `plimsoll outbox init` prints.
+pub(crate) fn ddl() -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
     let output = command.args(["outbox", "init", "--print"]).output().unwrap();
     assert!(output.status.success());
