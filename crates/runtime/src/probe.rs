@@ -34,8 +34,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 pub use log_beats::{LineHook, LogBeats};
-pub(crate) use postgres::login as postgres_login;
 pub use own::spawn_own;
+pub(crate) use postgres::login as postgres_login;
 pub use settings::{
     Confidential, Heartbeat, Http, HttpUrl, Kafka, Kind, Lag, Postgres, ProbeError, ProbeSettings,
     Redis, SchemaVersion, Statuses, Via, fill, parse, parse_values,

@@ -75,16 +75,6 @@ pub fn request_unix(sock: &Path, request: &str) -> io::Result<Response> {
     exchange(stream, request)
 }
 
-/// Sends the bytes of a request to a Unix socket; it must ask for `Connection: close`.
-///
-/// # Errors
-/// As for [`get`].
-pub fn request_unix(sock: &Path, request: &str) -> io::Result<Response> {
-    let stream = UnixStream::connect(sock)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    exchange(stream, request)
-}
-
 fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Response> {
     stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();

@@ -44,6 +44,7 @@ struct InitArgs {
 /// When the name is none, or stdout cannot be written.
 pub fn outbox(args: &OutboxArgs) -> anyhow::Result<Exit> {
     let What::Init(init) = &args.what;
+    anyhow::ensure!(init.print, "only `--print` is there: your migrations run the SQL");
     anyhow::ensure!(
         is_table(&init.table),
         "`{}` is not a table\nhelp: `name` or `schema.name`, without quotes",

@@ -126,7 +126,9 @@ impl<'a> Round<'a> {
         self.table.finish(&transaction, &done).await?;
         transaction.commit().await.map_err(said)?;
         self.goes_on = true;
-        done.iter().for_each(|id| drop(self.attempts.remove(id)));
+        for id in &done {
+            self.attempts.remove(id);
+        }
         self.learn(&failures);
         let refused = failures.into_values().next();
         // Something was done, so the next round need not wait.

@@ -49,7 +49,7 @@ pub(super) fn settings(
     if let Some(egress) = words.parsed(&env_vars::EGRESS, parse_egress) {
         settings.egress = egress;
     }
-    if let Some(outbox) = words.parsed(&env_vars::OUTBOX, outbox::parse) {
+    if let Some(outbox) = words.parsed(&env_vars::OUTBOX, |text| Ok(outbox::parse(text)?)) {
         settings.outbox = Some(outbox);
     }
     if let Some(timeout) = words.parsed(&env_vars::START_TIMEOUT, parse_duration) {
