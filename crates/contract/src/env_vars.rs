@@ -248,7 +248,7 @@ pub const EGRESS: Var = Var {
 pub const OUTBOX: Var = Var {
     name: "PLIMSOLL_OUTBOX",
     flag: "--outbox",
-    default: "",
+    default: "(none)",
     form: "JSON",
     meaning: "the table whose events go to Kafka: an object of `postgres`, `table`, `kafka`, \
               `topic`, `topics`, `poll`, `done`, `batch` and `max_attempts`; needs no command",

@@ -334,6 +334,14 @@ mod tests {
             metrics.request_ended(method, status, route, Duration::from_millis(3));
         }
         metrics.probed("db", Duration::from_millis(1));
+        metrics.secret_fetched("file", "ok", Duration::from_millis(1));
+        let age = Duration::from_secs(3);
+        metrics.secret_ages([("token", age, Some(Duration::from_secs(60)))].into_iter());
+        let guards = metrics.guards();
+        guards.limited(true, 1);
+        guards.verified(None);
+        guards.decided(true, false, Duration::from_micros(90));
+        metrics.outbox().declare();
         let published = metrics.publish();
         published.declare([&"orders".to_owned()].into_iter());
         published.delivered("orders", Duration::from_millis(1));
@@ -345,7 +353,7 @@ mod tests {
             interval: Duration::from_secs(5),
             status: Status::Pass,
             observed: None,
-            depth: None,
+            depth: Some(7),
             checked: now(),
             last_success: Some(now().wall),
             consecutive_failures: 0,

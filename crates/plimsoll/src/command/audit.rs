@@ -26,6 +26,7 @@ Exit codes:
 
 /// Look at logs of who did what
 #[derive(Debug, Args)]
+#[command(before_help = EXAMPLE)]
 pub struct AuditArgs {
     #[command(subcommand)]
     what: What,

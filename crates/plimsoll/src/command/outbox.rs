@@ -16,6 +16,7 @@ Example:
 
 /// Prepare a table whose events are published
 #[derive(Debug, Args)]
+#[command(before_help = EXAMPLE)]
 pub struct OutboxArgs {
     #[command(subcommand)]
     what: What,

@@ -26,6 +26,7 @@ Exit codes:
 
 /// Look at secrets without showing them
 #[derive(Debug, Args)]
+#[command(before_help = EXAMPLE)]
 pub struct SecretArgs {
     #[command(subcommand)]
     what: What,

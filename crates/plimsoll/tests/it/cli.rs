@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// Single letters that a flag may have.
-const LETTERS: [char; 5] = ['h', 'q', 'v', 'V', 'f'];
+const LETTERS: [char; 6] = ['h', 'q', 'v', 'V', 'f', 'H'];
 
 fn plimsoll<A: AsRef<OsStr>>(directory: &Path, args: &[A]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));

@@ -319,6 +319,7 @@ mod tests {
                     settings.admin.sock.is_some()
                         || settings.state.is_some()
                         || settings.termination_log.is_some()
+                        || settings.audit_log.is_some()
                 }
                 Err(_) => false,
             };
