@@ -353,7 +353,7 @@ mod tests {
             interval: Duration::from_secs(5),
             status: Status::Pass,
             observed: None,
-            depth: Some(7),
+            depth: Some(board::Depth { what: "length", value: 7, warn: None }),
             checked: now(),
             last_success: Some(now().wall),
             consecutive_failures: 0,

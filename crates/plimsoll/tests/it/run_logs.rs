@@ -1,7 +1,5 @@
 //! Log lines of real programs under `plimsoll-run`: traces are one line, secrets are none.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 

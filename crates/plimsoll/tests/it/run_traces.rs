@@ -1,7 +1,5 @@
 //! Traces of a process under `plimsoll run`, as a real OpenTelemetry Collector gets them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 

@@ -108,7 +108,7 @@ fn a_file_that_was_put_aside_links_to_the_next() {
     let writer = writer::Writer::open(&path, "api", "api-1", lost).expect("a log");
     let mut writer = writer.rotating_at(600);
     for number in 0..12 {
-        writer.write(writer::Record::now(entry(&number.to_string()))).expect("room");
+        writer.write(&writer::Record::now(entry(&number.to_string()))).expect("room");
     }
     drop(writer);
     let mut files: Vec<_> = std::fs::read_dir(directory.path())
@@ -141,7 +141,7 @@ fn records_without_room_are_counted_in_the_next_one() {
     let path = directory.path().join("audit.log");
     let lost = Arc::new(AtomicU64::new(7));
     let mut writer = writer::Writer::open(&path, "api", "api-1", lost).expect("a log");
-    writer.write(writer::Record::now(entry("next"))).expect("room");
+    writer.write(&writer::Record::now(entry("next"))).expect("room");
     let text = std::fs::read_to_string(&path).expect("text");
     assert!(
         text.contains("\"action\":\"audit.lost\"") && text.contains("{\"records\":7}"),

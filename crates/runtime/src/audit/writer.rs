@@ -119,7 +119,7 @@ impl Writer {
         while let Ok(first) = queue.recv() {
             let rest = std::iter::from_fn(|| queue.try_recv().ok()).take(QUEUE_MAX);
             for record in std::iter::once(first).chain(rest) {
-                if self.write(record).is_err() {
+                if self.write(&record).is_err() {
                     self.lost.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -128,7 +128,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn write(&mut self, record: Record) -> io::Result<()> {
+    pub(super) fn write(&mut self, record: &Record) -> io::Result<()> {
         if self.n_bytes >= self.bytes_max {
             self.rotate()?;
         }
@@ -140,7 +140,7 @@ impl Writer {
                 return Err(error);
             }
         }
-        self.append(&record)
+        self.append(record)
     }
 
     /// A record about the log itself.

@@ -156,7 +156,7 @@ impl Policy {
     /// Decides. A policy that was slow the last time does not hold up the event loop.
     pub async fn decide(&self, input: serde_json::Value) -> (Decision, Duration) {
         let policy = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_heavy = self.last_us.load(Ordering::Relaxed) > HEAVY.as_micros() as u64;
+        let is_heavy = u128::from(self.last_us.load(Ordering::Relaxed)) > HEAVY.as_micros();
         let began = Instant::now();
         let decision = if is_heavy {
             let work = tokio::task::spawn_blocking(move || evaluate(&policy, input));
@@ -203,7 +203,7 @@ fn judge(value: &Value) -> Decision {
     match value {
         Value::Bool(is_allowed) => said(*is_allowed, None),
         Value::Object(_) => {
-            let reason = value["reason"].as_string().ok().map(|reason| reason.to_string());
+            let reason = value["reason"].as_string().ok().map(ToString::to_string);
             said(matches!(value["allow"], Value::Bool(true)), reason.as_deref())
         }
         _ => said(false, None),

@@ -320,13 +320,14 @@ async fn a_shared_secret_signs_for_itself_only() {
 
 #[test]
 fn settings_that_let_anybody_in_are_refused() {
+    type Change = Box<dyn Fn(&mut Value)>;
     let without = |name: &'static str| {
         move |settings: &mut Value| drop(settings.as_object_mut().expect("one").remove(name))
     };
     let set = |name: &'static str, value: Value| {
         move |settings: &mut Value| settings[name] = value.clone()
     };
-    let cases: Vec<(Box<dyn Fn(&mut Value)>, &str)> = vec![
+    let cases: Vec<(Change, &str)> = vec![
         (Box::new(without("issuer")), "missing field `issuer`"),
         (Box::new(without("audience")), "missing field `audience`"),
         (Box::new(without("algorithms")), "missing field `algorithms`"),

@@ -215,11 +215,11 @@ fn no_accepted_record_is_lost_whenever_it_crashes() {
     let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let first: u64 = variable("PLIMSOLL_CRASH_SEED").unwrap_or(1);
     let runs: u64 = variable("PLIMSOLL_CRASH_RUNS").unwrap_or(RUNS);
-    let n_threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let n_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
-        for thread in 0..n_threads {
+        for thread in 0..n_threads as u64 {
             scope.spawn(move || {
-                for seed in (first + thread..first + runs).step_by(n_threads as usize) {
+                for seed in (first + thread..first + runs).step_by(n_threads) {
                     let result = std::panic::catch_unwind(|| {
                         let mut run = Run::new(seed);
                         (0..STEPS).for_each(|_| run.step());
