@@ -199,7 +199,7 @@ fn start_outbox(settings: &Settings, parts: &Parts) -> Option<Outbox> {
     let outbox = settings.outbox.clone()?;
     let identity = &settings.identity;
     Some(outbox::start(outbox::Parts {
-        kafka: outbox.kafka.clone()?,
+        kafka: outbox.kafka.clone().or_else(|| settings.publish.as_ref()?.kafka.clone())?,
         settings: outbox,
         source: format!("{}/{}", identity.service, identity.instance),
         board: parts.board.clone(),

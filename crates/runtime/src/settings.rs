@@ -286,7 +286,9 @@ impl Settings {
         if let Some(ingress) = &self.ingress {
             errors.extend(ingress.guards.check());
         }
-        let problems = self.outbox.iter().flat_map(|outbox| outbox.check(false).err()).flatten();
+        let has_cluster = self.publish.as_ref().is_some_and(|publish| publish.kafka.is_some());
+        let outbox = self.outbox.iter();
+        let problems = outbox.flat_map(|outbox| outbox.check(has_cluster).err()).flatten();
         errors.extend(problems.map(Error::from));
         if self.exec && self.outbox.is_some() {
             errors.push(Error::Settings {

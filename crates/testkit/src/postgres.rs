@@ -136,6 +136,15 @@ impl Postgres {
     }
 }
 
+impl Drop for Postgres {
+    /// Its children show no environment, so the mark of the run does not find them.
+    fn drop(&mut self) {
+        if let Some(run) = &self.run {
+            run.signal(SIGQUIT);
+        }
+    }
+}
+
 /// A program of the server's, as a user that may run it. When the test dies, it dies.
 fn as_server(name: &str) -> Command {
     let mut command = Command::new("setpriv");
