@@ -56,6 +56,8 @@ const LOG_BYTES: u64 = 1024 * 1024;
 const LOG_PART: u64 = 16;
 /// The part of the file system that the spool leaves free: one in so many bytes.
 const FREE_PART: u64 = 20;
+/// It never leaves more free than this: 5 % of a large disk is not "full".
+const FREE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// A sealed segment of which less than one in so many bytes is live may be written anew.
 const SPARSE_PART: u64 = 4;
 
@@ -270,7 +272,9 @@ impl<D: Disk> Spool<D> {
             self.compact();
             self.squeeze();
         }
-        let has_space = |space: Space| space.free.saturating_sub(size) >= space.total / FREE_PART;
+        let has_space = |space: Space| {
+            space.free.saturating_sub(size) >= (space.total / FREE_PART).min(FREE_BYTES_MAX)
+        };
         if self.bytes() + size > self.limits.total || !self.disk.space().is_ok_and(has_space) {
             self.is_full = true;
             return Err(AppendError::Full);

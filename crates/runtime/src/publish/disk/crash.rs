@@ -64,6 +64,7 @@ struct State {
     /// As the disk has them.
     certain_names: BTreeMap<Name, usize>,
     faults: Faults,
+    n_failed_syncs: u64,
     random: fastrand::Rng,
 }
 
@@ -81,6 +82,7 @@ impl CrashDisk {
             names: BTreeMap::new(),
             certain_names: BTreeMap::new(),
             faults: Faults::default(),
+            n_failed_syncs: 0,
             random: fastrand::Rng::with_seed(seed),
         };
         Self { state: Rc::new(RefCell::new(state)) }
@@ -89,6 +91,11 @@ impl CrashDisk {
     /// What the next calls do.
     pub(crate) fn set_faults(&self, faults: Faults) {
         self.state.borrow_mut().faults = faults;
+    }
+
+    /// Syncs of files that failed; each may have cost what was not certain.
+    pub(crate) fn n_failed_syncs(&self) -> u64 {
+        self.state.borrow().n_failed_syncs
     }
 
     /// The machine loses its power: of what was not certain any part stays.
@@ -228,6 +235,7 @@ impl Disk for CrashDisk {
             inode.changes.clear();
             return Ok(());
         }
+        state.n_failed_syncs += 1;
         // The kernel gives the pages up: some are on disk, the others never will be, and the next
         // sync is happy. What it shows may be the old content or the new.
         let mut bytes = std::mem::take(&mut inode.certain);

@@ -34,6 +34,7 @@ struct Run {
     done: BTreeSet<u64>,
     buried: BTreeSet<u64>,
     next_id: u64,
+    n_failed_syncs: u64,
 }
 
 fn open(disk: &CrashDisk, seed: u64) -> Spool<CrashDisk> {
@@ -54,6 +55,7 @@ impl Run {
             done: BTreeSet::new(),
             buried: BTreeSet::new(),
             next_id: 0,
+            n_failed_syncs: 0,
         }
     }
 
@@ -113,8 +115,19 @@ impl Run {
                 }
             }
         }
+        self.forget_written();
         if self.random.u8(..8) == 0 && self.spool.sync().is_ok() && self.spool.is_synced() {
+            self.forget_written();
             self.durable.append(&mut self.written);
+        }
+    }
+
+    /// A sync that failed may have cost what was promised to be with the kernel alone.
+    fn forget_written(&mut self) {
+        let n_failed_syncs = self.disk.n_failed_syncs();
+        if self.n_failed_syncs != n_failed_syncs {
+            self.n_failed_syncs = n_failed_syncs;
+            self.written.clear();
         }
     }
 
@@ -160,6 +173,7 @@ impl Run {
             self.written.clear();
         }
         self.spool = open(&self.disk, self.random.u64(..));
+        self.forget_written();
     }
 
     /// What was read must have been appended, in order.

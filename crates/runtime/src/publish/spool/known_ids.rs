@@ -61,9 +61,16 @@ impl KnownIds {
         self.seqs.remove(&hash);
     }
 
+    /// Records are lost: their ids may be accepted again.
+    pub(super) fn forget_lost(&mut self, is_lost: impl Fn(u64) -> bool) {
+        self.seqs.retain(|_, seq| !is_lost(*seq));
+    }
+
     /// The youngest [`RETIRED_IDS_MAX`] up to a number, without those up to `after`.
     pub(super) fn retiring(&self, after: u64, up_to: u64) -> impl Iterator<Item = (IdHash, u64)> {
-        let ids = self.order.iter().rev().copied().filter(move |(_, seq)| *seq <= up_to);
+        let is_known = |(hash, seq): &(IdHash, u64)| self.seqs.get(hash) == Some(seq);
+        let ids = self.order.iter().rev().copied().filter(is_known);
+        let ids = ids.filter(move |(_, seq)| *seq <= up_to);
         ids.take(RETIRED_IDS_MAX).filter(move |(_, seq)| *seq > after)
     }
 }

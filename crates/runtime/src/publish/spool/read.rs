@@ -26,7 +26,13 @@ impl<D: Disk> Spool<D> {
         while found.len() < records_max && bytes < bytes_max {
             let Some(segment) = self.next_to_read() else { break };
             let left = usize::try_from(segment.end - self.cursor.offset).unwrap_or(usize::MAX);
-            let chunk = self.read_chunk(segment.name, want.min(left))?;
+            let wanted = want.min(left);
+            let chunk = self.read_chunk(segment.name, wanted)?;
+            if chunk.len() < wanted {
+                // Somebody cut the file, or the disk gave its end up.
+                self.rewrite(segment.name.number)?;
+                continue;
+            }
             let mut at = 0;
             let stopped = loop {
                 if found.len() == records_max || bytes >= bytes_max || at == chunk.len() {

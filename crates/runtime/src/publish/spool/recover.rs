@@ -43,7 +43,9 @@ impl<D: Disk> Spool<D> {
         let names = disk.list(Dir::Root)?;
         let facts = Facts::read(&mut disk, &names);
         let mut ids = KnownIds::default();
-        facts.ids.iter().for_each(|(hash, seq)| ids.insert(*hash, *seq));
+        // An id without a record counts only when the record is known to be done.
+        let done = facts.ids.iter().filter(|(_, seq)| facts.acked.contains(*seq));
+        done.for_each(|(hash, seq)| ids.insert(*hash, *seq));
         let mut spool = Self {
             log: AckLog::new(&facts, limits.log()),
             disk,

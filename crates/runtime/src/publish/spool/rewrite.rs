@@ -8,7 +8,7 @@ use std::io;
 
 use super::AppendError;
 use super::{
-    Dir, Disk, SPARSE_PART, Segment, Spool,
+    Acked, Dir, Disk, Record, SPARSE_PART, Segment, Spool,
     segment::{self, PARTIAL_ENDING, scan},
 };
 use crate::publish::disk::read_whole;
@@ -61,6 +61,12 @@ impl<D: Disk> Spool<D> {
         let file = self.disk.open(Dir::Root, &old.name.to_string())?;
         let mut bytes = read_whole(&mut self.disk, &file, old.end)?;
         bytes.truncate(usize::try_from(old.end).unwrap_or(usize::MAX));
+        let mut records = Vec::new();
+        let scanned = scan(&bytes, old.name.salt, 0, |record, _| records.push(record));
+        self.give_up_missing(&old, &records);
+        // What is done may be left out only once that is certain.
+        let retired = self.log.retire(&mut self.disk, &self.acked, &self.ids, old.last_seq);
+        let may_forget = retired.is_ok();
         let name = segment::Name {
             number,
             generation: old.name.generation + 1,
@@ -68,24 +74,16 @@ impl<D: Disk> Spool<D> {
         };
         let mut new = Segment { name, n_live: 0, n_records: 0, end: 0, size: 0, ..old.clone() };
         let mut out = Vec::new();
-        new.last_seq = new.first_seq.saturating_sub(1);
-        let mut expected = old.first_seq;
-        let acked = &mut self.acked;
-        let scanned = scan(&bytes, old.name.salt, 0, |record, _| {
-            acked.insert_range(expected, record.seq.saturating_sub(1));
-            expected = record.seq + 1;
-            if !acked.contains(record.seq) {
+        for record in &records {
+            let is_done = self.acked.contains(record.seq);
+            if !is_done || !may_forget {
                 record.encode(name.salt, &mut out);
                 new.n_records += 1;
-                new.last_seq = record.seq;
+                new.n_live += u64::from(!is_done);
             }
-        });
-        // What cannot be read any more waits for nobody.
-        acked.insert_range(expected, old.last_seq);
+        }
         self.keep_damaged(&old.name, &bytes, &scanned.damaged);
         if new.n_records > 0 {
-            new.last_seq = new.last_seq.max(old.last_seq);
-            new.n_live = new.n_records;
             new.end = out.len() as u64;
             new.size = new.end;
             self.replace(&new, &out)?;
@@ -107,6 +105,25 @@ impl<D: Disk> Spool<D> {
             self.segments[index].n_live = 0;
         }
         Ok(())
+    }
+
+    /// Numbers of a segment that no record of it has any more wait for nobody.
+    fn give_up_missing(&mut self, segment: &Segment, records: &[Record]) {
+        let mut missing = Acked::default();
+        let mut expected = segment.first_seq;
+        let found = records.iter().map(|record| record.seq).chain([segment.last_seq + 1]);
+        for seq in found {
+            missing.insert_range(expected, seq - 1);
+            expected = seq + 1;
+        }
+        if missing.last().is_none() {
+            return;
+        }
+        // Whoever sends one of them again must not be told that it is there; those that are done
+        // stay known.
+        let acked = &self.acked;
+        self.ids.forget_lost(|seq| missing.contains(seq) && !acked.contains(seq));
+        missing.ranges().for_each(|(first, last)| self.acked.insert_range(first, last));
     }
 
     /// Makes a segment certain, and gives it its name.
