@@ -342,16 +342,12 @@ impl Machine {
             }
             (Starting, Event::Started) => vec![self.enter(Started)],
 
-            (_, Event::Busy) => {
-                self.is_idle = false;
-                Vec::new()
-            }
             (Closing, Event::Idle) => {
                 self.is_idle = true;
                 self.terminate(now)
             }
-            (_, Event::Idle) => {
-                self.is_idle = true;
+            (_, Event::Busy | Event::Idle) => {
+                self.is_idle = event == Event::Idle;
                 Vec::new()
             }
 

@@ -24,6 +24,15 @@ use crate::table::Table;
 /// More is not read from stdin: no service takes it.
 const BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
+const EXAMPLE_STATUS: &str = "\
+Example:
+  plimsoll publish status --json";
+
+const EXAMPLE_DLQ: &str = "\
+Example:
+  plimsoll publish dlq list
+  plimsoll publish dlq retry 17";
+
 const EXAMPLE: &str = "\
 Example:
   echo '{\"total\": 12}' | plimsoll publish orders --key 42 -H content-type=application/json
@@ -77,19 +86,24 @@ struct Service {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show what waits in the spool
+    #[command(before_help = EXAMPLE_STATUS)]
     Status(Service),
     /// Look after messages that the broker refused for good
     #[command(subcommand)]
+    #[command(before_help = EXAMPLE_DLQ)]
     Dlq(Dlq),
 }
 
 #[derive(Debug, Subcommand)]
 enum Dlq {
     /// List the oldest dead letters
+    #[command(before_help = EXAMPLE_DLQ)]
     List(Service),
     /// Accept dead letters again
+    #[command(before_help = EXAMPLE_DLQ)]
     Retry(Chosen),
     /// Remove dead letters for good
+    #[command(before_help = EXAMPLE_DLQ)]
     Drop(Chosen),
 }
 

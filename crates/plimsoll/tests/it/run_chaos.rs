@@ -58,11 +58,9 @@ fn app(directory: &Path, life: usize) -> String {
 #[test]
 fn nothing_accepted_is_lost_whatever_is_killed() {
     let seconds = variable("PLIMSOLL_CHAOS_SECONDS").unwrap_or(SECONDS_DEFAULT);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let seed = variable("PLIMSOLL_CHAOS_SEED").unwrap_or(now.as_secs());
+    let seed = variable("PLIMSOLL_CHAOS_SEED").unwrap_or_else(now_s);
     println!("PLIMSOLL_CHAOS_SEED={seed} PLIMSOLL_CHAOS_SECONDS={seconds}");
     let mut random = Random(seed);
-
     let directory = TempDir::new().unwrap();
     let (mut kafka, mut postgres) = (Kafka::start(), Postgres::start());
     kafka.create_topic("orders", 3, &[]);
@@ -87,11 +85,7 @@ fn nothing_accepted_is_lost_whatever_is_killed() {
         let pause = PAUSE_MS.0 + random.below(PAUSE_MS.1);
         let next = Instant::now() + Duration::from_millis(pause);
         wait_for("the next blow", LIMIT, || Instant::now() >= next);
-        let _ = postgres.sql(&format!(
-            "insert into outbox (aggregatetype, aggregateid, type, payload) \
-             select 'order', n % 5, 'Placed', jsonb_build_object('n', n) \
-             from generate_series({events}, {events} + 49) n order by n"
-        ));
+        insert(&postgres, events);
         events += 50;
         let blow = random.below(4);
         println!("blow {blow} after {pause} ms");
@@ -133,6 +127,19 @@ fn nothing_accepted_is_lost_whatever_is_killed() {
         assert_eq!(service.run.processes(), [0_i32; 0]);
         assert!(!is_alive(service.run.pid()));
     }
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Fifty events of five orders.
+fn insert(postgres: &Postgres, first: u64) {
+    let _ = postgres.sql(&format!(
+        "insert into outbox (aggregatetype, aggregateid, type, payload) \
+         select 'order', n % 5, 'Placed', jsonb_build_object('n', n) \
+         from generate_series({first}, {first} + 49) n order by n"
+    ));
 }
 
 fn number(record: &testkit::KafkaRecord) -> u64 {

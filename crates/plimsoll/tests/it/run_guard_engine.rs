@@ -61,7 +61,16 @@ fn killing_the_engine_again_and_again_costs_no_line_and_no_request_of_the_app() 
     let mut child = child.env("QUIET", &quiet).stdout(Stdio::piped()).spawn().unwrap();
     let guard = i32::try_from(child.id()).unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
-    let lines = thread::spawn(|| stdout.lines().map(Result::unwrap).collect::<Vec<_>>());
+    let n_last = Arc::new(AtomicUsize::new(0));
+    let lines = thread::spawn({
+        let n_last = n_last.clone();
+        move || {
+            let seen = stdout.lines().map(Result::unwrap).inspect(|line| {
+                n_last.fetch_add(usize::from(line.contains(" last ")), Ordering::Relaxed);
+            });
+            seen.collect::<Vec<_>>()
+        }
+    });
     wait_for("the app to answer", PATIENCE, || get(port, "/").is_ok_and(|a| a.status == 200));
 
     let (is_over, n_direct) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -86,7 +95,7 @@ fn killing_the_engine_again_and_again_costs_no_line_and_no_request_of_the_app() 
     is_over.store(true, Ordering::Relaxed);
     client.join().unwrap();
     std::fs::write(&quiet, "").unwrap();
-    thread::sleep(Duration::from_millis(300));
+    wait_for("the last lines", PATIENCE, || n_last.load(Ordering::Relaxed) == 2);
     signal(guard, SIGTERM);
     child.wait().unwrap();
     let lines = lines.join().unwrap();

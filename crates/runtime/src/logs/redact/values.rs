@@ -1,10 +1,10 @@
 //! Finds the values of secrets, in any encoding.
 //!
-//! What can be listed is searched for in one pass (`finder`): the value, its hexadecimal digits, its base64 at each of
-//! the three places where it can stand in a group, and, of a value of several lines, each long
-//! line. What cannot be listed, since any character may be escaped, is found by undoing the escapes
-//! (`decode`). It deliberately searches for no short and no plain value: they stand in too many
-//! words.
+//! What can be listed is searched for in one pass (`finder`): the value, its hexadecimal digits,
+//! its base64 at each of the three places where it can stand in a group, and, of a value of several
+//! lines, each long line. What cannot be listed, since any character may be escaped, is found by
+//! undoing the escapes (`decode`). It deliberately searches for no short and no plain value: they
+//! stand in too many words.
 //!
 //! Invariant: of a usable value no occurrence in a covered encoding is missed, not even one that
 //! overlaps another.

@@ -1,10 +1,10 @@
 //! Secrets in AWS Secrets Manager and in the Parameter Store of Systems Manager.
 //!
 //! One call each, signed by `reqsign`, which also finds credentials where AWS's own programs do:
-//! variables, shared files, web identity (IRSA), the endpoint of ECS and EKS, and IMDSv2. The SDK of
-//! AWS would bring some 160 crates and a second TLS stack. It deliberately assumes no roles of its
-//! own: a profile can name one. Invariant: neither credentials nor values are in what is said of a
-//! failure.
+//! variables, shared files, web identity (IRSA), the endpoint of ECS and EKS, and IMDSv2. The SDK
+//! of AWS would bring some 160 crates and a second TLS stack. It deliberately assumes no roles of
+//! its own: a profile can name one. Invariant: neither credentials nor values are in what is said
+//! of a failure.
 
 use std::time::Duration;
 

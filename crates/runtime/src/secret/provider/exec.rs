@@ -1,8 +1,8 @@
 //! Secrets that any program prints: `op`, `sops`, `gcloud`, `pass`, or a script.
 //!
 //! The program gets our environment and nothing on stdin; its stdout is the value. What it says on
-//! stderr is shown cut and only when it fails. It deliberately uses no shell. Invariant: the program
-//! and the children that stay in its group are gone when the answer is.
+//! stderr is shown cut and only when it fails. It deliberately uses no shell. Invariant: the
+//! program and the children that stay in its group are gone when the answer is.
 
 use std::process::Stdio;
 

@@ -1,9 +1,9 @@
 //! Secrets in HashiCorp Vault or OpenBao: KV of both versions, and engines that make credentials.
 //!
 //! We log in when the first secret is asked for, and again when the token is refused; a token that
-//! can be renewed is, when two thirds of its time are over. `data/` in the path of a KV of version 2
-//! may be written or left out, as with its own program. It deliberately follows no redirect: a token
-//! must not travel to an address that nobody configured.
+//! can be renewed is, when two thirds of its time are over. `data/` in the path of a KV of version
+//! 2 may be written or left out, as with its own program. It deliberately follows no redirect: a
+//! token must not travel to an address that nobody configured.
 //!
 //! Invariant: sealed, standby, unknown, refused and unreachable are told apart, and no token, role
 //! secret or value is in what is said about them.

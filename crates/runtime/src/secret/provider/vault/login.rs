@@ -66,7 +66,8 @@ impl Vault {
         Ok(session(auth))
     }
 
-    /// A token that somebody else has got. Whether and when it ends is asked, but need not be known.
+    /// A token that somebody else has got. Whether and when it ends is asked, but need not be
+    /// known.
     async fn fixed(&self, file: Option<&Path>) -> Result<Session, Fault> {
         let token = match (file, variable("TOKEN")) {
             (Some(path), _) => read(path)?,
