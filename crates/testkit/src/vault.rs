@@ -24,15 +24,18 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Starts it and waits until it answers.
+    /// Starts it and waits until it answers; `None`, said aloud, where it was not built: that takes
+    /// a quarter of an hour.
     ///
     /// # Panics
-    /// When it is not installed; the message says how.
+    /// When it does not answer.
     #[must_use]
-    pub fn start() -> Self {
+    pub fn start() -> Option<Self> {
         let program = tool_cache().join(VAULT).join("vault");
-        let missing = "is missing: run `cargo xtask tools --for test`";
-        assert!(program.is_file(), "`{}` {missing}", program.display());
+        if !program.is_file() {
+            eprintln!("SKIPPED: `{}` is missing: run `cargo xtask tools`", program.display());
+            return None;
+        }
         // It ends with its stdin, which `Run` closes at once; `sleep` keeps it open.
         let script = format!("sleep 600 | exec {}", program.display());
         let run = Run::start(Path::new("/bin/sh"), ["-c", &script]);
@@ -46,7 +49,7 @@ impl Vault {
         let address = field("address");
         let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
         let port = port.expect("it says where it listens");
-        Self { _run: run, port, token: field("token"), unseal: field("unseal") }
+        Some(Self { _run: run, port, token: field("token"), unseal: field("unseal") })
     }
 
     /// Its address.

@@ -219,8 +219,8 @@ const PREPARED: &[Prepared] = &[
         name: "vault",
         directory: vault::directory,
         install: vault::install,
-        need: Need::Test,
-        used_by: "tests: a real Vault to take secrets from",
+        need: Need::Bench,
+        used_by: "tests: a real Vault to take secrets from (a quarter of an hour to build)",
     },
 ];
 

@@ -112,9 +112,8 @@ fn nothing_accepted_is_lost_whatever_is_killed() {
     let last = &lives[life];
     wait_for("an empty spool", LIMIT, || last.spool().is_some_and(|spool| spool["pending"] == 0));
     wait_for("an empty outbox", LIMIT, || postgres.sql("select count(*) from outbox") == "0");
-    let last = &mut lives[life].run;
-    last.signal(SIGTERM);
-    last.wait(LIMIT);
+    lives[life].run.signal(SIGTERM);
+    lives[life].run.wait(LIMIT);
 
     let delivered = ids_in_order(&kafka.consume("orders"));
     let missing: Vec<_> = accepted.difference(&delivered).collect();
@@ -122,11 +121,26 @@ fn nothing_accepted_is_lost_whatever_is_killed() {
     assert!(!accepted.is_empty() && missing.is_empty(), "not in Kafka: {missing:?}");
     let relayed: BTreeSet<u64> = kafka.consume("outbox.event.order").iter().map(number).collect();
     assert_eq!(relayed, (0..events).collect());
-    for (life, service) in lives.iter().enumerate() {
-        check_lines(directory.path(), life, &service.run.stdout());
-        assert_eq!(service.run.processes(), [0_i32; 0]);
-        assert!(!is_alive(service.run.pid()));
-    }
+    lives
+        .iter()
+        .enumerate()
+        .for_each(|(life, service)| check_life(directory.path(), life, service));
+}
+
+/// Every line of one life of the service, and nothing that is left of it.
+fn check_life(directory: &Path, life: usize, service: &Publishing) {
+    check_lines(directory, life, &service.run.stdout());
+    assert_eq!(service.run.processes(), [0_i32; 0]);
+    assert!(!is_alive(service.run.pid()));
+}
+
+/// Fifty events, numbered from `first` on.
+fn insert(postgres: &Postgres, first: u64) {
+    let _ = postgres.sql(&format!(
+        "insert into outbox (aggregatetype, aggregateid, type, payload) \
+         select 'order', n % 5, 'Placed', jsonb_build_object('n', n) \
+         from generate_series({first}, {first} + 49) n order by n"
+    ));
 }
 
 fn now_s() -> u64 {
