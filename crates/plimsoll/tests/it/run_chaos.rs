@@ -58,9 +58,11 @@ fn app(directory: &Path, life: usize) -> String {
 #[test]
 fn nothing_accepted_is_lost_whatever_is_killed() {
     let seconds = variable("PLIMSOLL_CHAOS_SECONDS").unwrap_or(SECONDS_DEFAULT);
-    let seed = variable("PLIMSOLL_CHAOS_SEED").unwrap_or_else(now_s);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let seed = variable("PLIMSOLL_CHAOS_SEED").unwrap_or(now.as_secs());
     println!("PLIMSOLL_CHAOS_SEED={seed} PLIMSOLL_CHAOS_SECONDS={seconds}");
     let mut random = Random(seed);
+
     let directory = TempDir::new().unwrap();
     let (mut kafka, mut postgres) = (Kafka::start(), Postgres::start());
     kafka.create_topic("orders", 3, &[]);
@@ -135,19 +137,6 @@ fn check_life(directory: &Path, life: usize, service: &Publishing) {
 }
 
 /// Fifty events, numbered from `first` on.
-fn insert(postgres: &Postgres, first: u64) {
-    let _ = postgres.sql(&format!(
-        "insert into outbox (aggregatetype, aggregateid, type, payload) \
-         select 'order', n % 5, 'Placed', jsonb_build_object('n', n) \
-         from generate_series({first}, {first} + 49) n order by n"
-    ));
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
-}
-
-/// Fifty events of five orders.
 fn insert(postgres: &Postgres, first: u64) {
     let _ = postgres.sql(&format!(
         "insert into outbox (aggregatetype, aggregateid, type, payload) \
