@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{ffi::OsStr, path::PathBuf, process::Command, time::Duration};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use testkit::{Response, Run, get_unix, request_unix, wait_for_some};
 
@@ -68,6 +73,11 @@ impl Service {
         all.extend(flags);
         let run = run_with(&all, command, more);
         Self { run, sock, _directory: directory }
+    }
+
+    /// The admin socket.
+    pub(crate) fn sock(&self) -> &Path {
+        &self.sock
     }
 
     /// Asks the admin socket; `None` while nobody answers.

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use contract::{
     bodies::{self, Published, SpoolStatus, Status},
     endpoints::{self, Endpoint},
 };
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 
@@ -26,6 +26,8 @@ use crate::{
 
 /// Most bytes of a batch.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most bytes of a body that are read only to be forgotten.
+const DISCARDED_BYTES_MAX: usize = BATCH_BYTES_MAX;
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the disk may take; what it does later is not told to anybody.
@@ -95,16 +97,20 @@ async fn publish_one(
 ) -> Result<Response<Bytes>, Response<Bytes>> {
     let (parts, body) = request.into_parts();
     let topics = &publisher.settings().topics;
-    // Without its topic nothing is known of what may come, so nothing is read.
     let message = match topics.get(topic) {
         Some(settings) => headers(topic, settings, &parts.headers),
         None => Ok(Message { topic: topic.to_owned(), ..Message::default() }),
     };
     let message = message.and_then(|message| publisher.check(&message).map(|()| message));
-    let message = message.map_err(|error| {
-        publisher.counters().invalid(topic);
-        rejected(&error)
-    })?;
+    let message = match message {
+        Ok(message) => message,
+        Err(error) => {
+            publisher.counters().invalid(topic);
+            // Only so that its sender hears the answer.
+            let _ = read(body, 0).await;
+            return Err(rejected(&error));
+        }
+    };
     let limit = usize::try_from(publisher.settings().max_body.0).unwrap_or(usize::MAX);
     let body = read(body, limit).await.inspect_err(|_| publisher.counters().invalid(topic))?;
     let published = publisher.publish(Message { body, ..message });
@@ -188,12 +194,25 @@ async fn publish_batch(
     Ok(crate::admin::reply(status, bodies::NDJSON, lines.into()))
 }
 
-/// Reads a body of at most `limit` bytes.
-async fn read(body: Incoming, limit: usize) -> Result<Bytes, Response<Bytes>> {
-    let collected = Limited::new(body, limit).collect();
+/// Reads a body of at most `limit` bytes. What is longer is read too, up to
+/// [`DISCARDED_BYTES_MAX`], and forgotten: who still writes would not hear the refusal.
+async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Response<Bytes>> {
+    let collected = async {
+        let (mut bytes, mut length) = (BytesMut::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            length += data.len();
+            if length <= limit {
+                bytes.extend_from_slice(&data);
+            } else if length > limit + DISCARDED_BYTES_MAX {
+                break;
+            }
+        }
+        Ok::<_, hyper::Error>((length <= limit).then(|| bytes.freeze()))
+    };
     match tokio::time::timeout(BODY_TIMEOUT, collected).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => {
             let error = format!("the body is longer than {limit} bytes");
             Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, error))
         }
