@@ -1,7 +1,5 @@
 //! Messages taken over HTTP and from the command line, kept on a real disk, without a broker.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
