@@ -16,6 +16,8 @@ pub mod wire;
 
 pub mod engine;
 
+mod jitter;
+
 pub mod audit;
 pub mod board;
 pub mod ingress;

@@ -42,6 +42,7 @@ pub use settings::{
 };
 
 use crate::board::{self, Board, Depth, Moment, OWN_KIND, Observed, Phase, Verdict};
+use crate::jitter::jittered;
 use crate::logs::{Level, Sink, Value as Field};
 use crate::metrics::Metrics;
 use verdict::Machine;
@@ -74,17 +75,8 @@ pub fn spawn(
     announce(&probes, board);
     let mut tasks = JoinSet::new();
     for (name, settings) in probes {
-        let watch = Watch {
-            machine: Machine::new(settings.fall, settings.rise),
-            check: Check::new(&name, &settings, log_beats),
-            is_own: false,
-            name,
-            settings,
-            board: board.clone(),
-            metrics: metrics.clone(),
-            sink: sink.clone(),
-        };
-        tasks.spawn(watch.run());
+        let reports = (board, metrics, sink);
+        tasks.spawn(Watch::new(name, settings, false, log_beats, reports).run());
     }
     Probes { _tasks: tasks }
 }
@@ -200,6 +192,28 @@ struct Watch {
 }
 
 impl Watch {
+    /// A watch that reports to these three.
+    fn new(
+        name: String,
+        settings: ProbeSettings,
+        is_own: bool,
+        log_beats: &LogBeats,
+        (board, metrics, sink): (&Arc<Board>, &Arc<Metrics>, &Sink),
+    ) -> Self {
+        // The app has answered before anybody asks its own paths.
+        let machine = if is_own { Machine::seen_up } else { Machine::new };
+        Self {
+            machine: machine(settings.fall, settings.rise),
+            check: Check::new(&name, &settings, log_beats),
+            is_own,
+            name,
+            settings,
+            board: board.clone(),
+            metrics: metrics.clone(),
+            sink: sink.clone(),
+        }
+    }
+
     async fn run(mut self) {
         let mut last = unknown(&self.settings, Moment::now());
         let mut is_first = true;
@@ -226,7 +240,7 @@ impl Watch {
                 self.report(&next);
             }
             (last, is_first) = (next, false);
-            tokio::time::sleep(jittered(self.pause(&last), fastrand::f64())).await;
+            tokio::time::sleep(jittered(self.pause(&last), JITTER, fastrand::f64())).await;
         }
     }
 
@@ -297,11 +311,6 @@ impl Watch {
         }
         self.sink.event(level, msg, &fields);
     }
-}
-
-/// The interval, up to [`JITTER`] shorter or longer; `random` is from 0 to 1.
-fn jittered(interval: Duration, random: f64) -> Duration {
-    interval.mul_f64(1.0 + JITTER * (2.0 * random - 1.0))
 }
 
 fn shortened(text: &str) -> String {
@@ -501,13 +510,6 @@ mod tests {
             verdict.output.as_deref(),
             Some("`sh`: exit 1: cannot reach postgres://***@db/x")
         );
-    }
-
-    #[test]
-    fn the_interval_varies_by_a_tenth() {
-        let second = Duration::from_secs(1);
-        assert_eq!(jittered(second, 0.0), Duration::from_millis(900));
-        assert_eq!(jittered(second, 1.0), Duration::from_millis(1100));
     }
 
     #[test]

@@ -41,7 +41,7 @@ use store::{Key, Store, targets};
 use syntax::{Reference, Template};
 use value::Fetched;
 
-use crate::metrics::Metrics;
+use crate::{jitter::jittered, metrics::Metrics};
 
 /// Most questions to providers at the same time.
 const CONCURRENT_MAX: usize = 8;
@@ -49,6 +49,8 @@ const CONCURRENT_MAX: usize = 8;
 const RETRY_MIN: Duration = Duration::from_millis(200);
 /// Between later ones.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Waits vary by this part of themselves, so that replicas do not ask in step.
+const JITTER: f64 = 0.2;
 
 /// The secrets of one process. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -176,7 +178,7 @@ impl Handle {
                 return Err(error);
             }
             awaited(&error);
-            tokio::time::sleep(wait.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
+            tokio::time::sleep(jittered(wait, JITTER, fastrand::f64())).await;
             wait = (wait * 2).min(RETRY_MAX);
         }
     }
@@ -286,7 +288,7 @@ impl Handle {
     async fn ask_one(&self, key: &Key) -> Result<Fetched, Fault> {
         let provider = self.provider(&key.provider)?;
         let began = Instant::now();
-        let fetched = provider.fetch(&key.place, self.0.settings.timeout.0).await;
+        let fetched = provider.fetch(&key.place, self.0.settings.timeout).await;
         if let Some(metrics) = &self.0.metrics {
             let result = fetched.as_ref().err().map_or("ok", |fault| fault.kind.word());
             metrics.secret_fetched(provider.word(), result, began.elapsed());
@@ -302,7 +304,7 @@ impl Handle {
         let declared = self.0.settings.providers.get(name).cloned();
         let settings = declared.or_else(|| ProviderSettings::built_in(name));
         let settings = settings.ok_or_else(|| self.0.settings.unknown_provider(name))?;
-        let provider = Arc::new(Provider::new(&settings, self.0.settings.timeout.0)?);
+        let provider = Arc::new(Provider::new(&settings, self.0.settings.timeout)?);
         providers.insert(name.to_owned(), provider.clone());
         Ok(provider)
     }

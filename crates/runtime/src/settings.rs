@@ -6,6 +6,7 @@
 //! Invariant: `Settings::new(command)` alone is valid; [`Settings::check`] holds before anything
 //! starts.
 
+pub(crate) mod duration_text;
 mod signal;
 mod words;
 

@@ -22,19 +22,9 @@ use nix::{
     unistd::{Pid, getpid, getsid},
 };
 
+use super::signals::OF_A_CRASH;
 use crate::sys::{self, Reaped};
 pub use crate::sys::{Ended, signal_words};
-
-/// Raised by a process that crashes; blocked, they would hang it.
-const OF_A_CRASH: [Signal; 7] = [
-    Signal::SIGFPE,
-    Signal::SIGILL,
-    Signal::SIGSEGV,
-    Signal::SIGBUS,
-    Signal::SIGABRT,
-    Signal::SIGTRAP,
-    Signal::SIGSYS,
-];
 
 /// How the child is set apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use nix::sys::{
 use crate::{error::Error, sys};
 
 /// Raised by the process itself when it crashes; blocking them would hang it instead.
-const OF_A_CRASH: [Signal; 7] = [
+pub(super) const OF_A_CRASH: [Signal; 7] = [
     Signal::SIGFPE,
     Signal::SIGILL,
     Signal::SIGSEGV,

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{
     kafka::{KafkaSettings, KafkaSettingsError},
-    settings::parse_duration,
+    settings::duration_text,
 };
 
 /// What a template's place for the type of the aggregate looks like.
@@ -39,7 +39,7 @@ pub struct OutboxSettings {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub topics: BTreeMap<String, String>,
     /// How often the table is looked at when nobody notifies.
-    #[serde(default = "poll_default", with = "duration")]
+    #[serde(default = "poll_default", with = "duration_text")]
     pub poll: Duration,
     /// What happens to a row whose event is delivered.
     #[serde(default)]
@@ -193,23 +193,6 @@ fn batch_default() -> u32 {
 
 fn attempts_default() -> u32 {
     10
-}
-
-/// A duration as people write it.
-mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::parse_duration;
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(&format_args!("{}ms", value.as_millis()))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-        parse_duration(&String::deserialize(d)?).map_err(serde::de::Error::custom)
-    }
 }
 
 #[cfg(test)]

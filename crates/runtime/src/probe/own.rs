@@ -12,8 +12,7 @@ use contract::bodies::Severity;
 use tokio::task::JoinSet;
 
 use super::settings::{FALL_DEFAULT, Http, HttpUrl, Statuses, TIMEOUT_DEFAULT};
-use super::verdict::Machine;
-use super::{Check, Kind, LogBeats, ProbeSettings, Probes, Watch};
+use super::{Kind, LogBeats, ProbeSettings, Probes, Watch};
 use crate::board::{Board, Gates};
 use crate::logs::Sink;
 use crate::metrics::Metrics;
@@ -53,16 +52,8 @@ pub fn spawn_own(
             fall: FALL_DEFAULT,
             rise: 1,
         };
-        let watch = Watch {
-            machine: Machine::seen_up(settings.fall, settings.rise),
-            check: Check::new(name, &settings, &LogBeats::default()),
-            is_own: true,
-            name: name.to_owned(),
-            settings,
-            board: board.clone(),
-            metrics: metrics.clone(),
-            sink: sink.clone(),
-        };
+        let reports = (board, metrics, sink);
+        let watch = Watch::new(name.to_owned(), settings, true, &LogBeats::default(), reports);
         tasks.spawn(watch.run());
     }
     Probes { _tasks: tasks }

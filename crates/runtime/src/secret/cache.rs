@@ -97,7 +97,7 @@ impl Cache {
         let mut plain = Zeroizing::new(sealed.to_vec());
         let opened = self.key()?.open_in_place(nonce, aead::Aad::from(MAGIC), &mut plain);
         let kept: Vec<Kept> = serde_json::from_slice(opened.map_err(|_| wrong())?)?;
-        let fresh = |kept| unkeep(kept, self.settings.ttl.0);
+        let fresh = |kept| unkeep(kept, self.settings.ttl);
         Ok(kept.into_iter().filter_map(fresh).collect())
     }
 
@@ -168,12 +168,11 @@ fn unkeep(kept: Kept, ttl: Duration) -> Option<(Key, Entry)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::settings::Span;
 
     fn cache(dir: &std::path::Path, ttl: Duration) -> Cache {
         let key_file = dir.join("key");
         fs::write(&key_file, [7; 32]).expect("it is written");
-        Cache::new(CacheSettings { path: dir.join("cache"), key_file, ttl: Span(ttl) })
+        Cache::new(CacheSettings { path: dir.join("cache"), key_file, ttl })
     }
 
     fn entries() -> BTreeMap<Key, Entry> {

@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::sleep;
 
 use super::{
-    Handle, SecretError,
+    Handle, JITTER, SecretError,
     deliver::Directory,
     fault::Fault,
     provider::Place,
@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     board::{Board, Moment},
+    jitter::jittered,
     logs::{Level, Sink, Value},
     metrics::Metrics,
     wire::Environment,
@@ -210,7 +211,7 @@ async fn done(pending: &mut Option<Pin<Box<dyn Future<Output = ()> + Send>>>) {
 impl Rotation {
     /// Until the next round, give or take a fifth.
     fn pause(&self) -> Duration {
-        self.handle.0.settings.poll.0.mul_f64(0.8 + 0.4 * fastrand::f64())
+        jittered(self.handle.0.settings.poll, JITTER, fastrand::f64())
     }
 
     /// Gives new values out; what comes back is what the app still has to be told.
@@ -239,7 +240,7 @@ impl Rotation {
         if self.variables.is_empty() || action == OnChange::File {
             return None;
         }
-        let wait = settings.splay.0.mul_f64(fastrand::f64());
+        let wait = settings.splay.mul_f64(fastrand::f64());
         let board = self.board.clone();
         Some(Box::pin(async move {
             sleep(wait).await;
@@ -304,7 +305,7 @@ impl Handle {
         let lease = self.store().entries.get(key).and_then(|entry| entry.lease.clone());
         let Some(lease) = lease else { return false };
         let Ok(provider) = self.provider(&key.provider) else { return false };
-        let limit = self.0.settings.timeout.0;
+        let limit = self.0.settings.timeout;
         let renewed = match lease.is_renewable {
             true => provider.renew(&lease, limit).await,
             false => Err(Fault::missing("it cannot be renewed")),

@@ -13,7 +13,7 @@ use super::{
     fault::{Fault, Problem, SecretError},
     syntax::{self, Reference},
 };
-use crate::settings::parse_duration;
+use crate::settings::duration_text;
 
 /// Most providers and most aliases.
 const DECLARED_MAX: usize = 256;
@@ -44,11 +44,14 @@ pub struct SecretSettings {
     /// What is done for the app when a value changes.
     pub on_change: OnChange,
     /// Up to this long `on_change` waits, so that replicas do not act at once.
-    pub splay: Span,
+    #[serde(with = "duration_text")]
+    pub splay: Duration,
     /// Between two looks at the providers, give or take a fifth.
-    pub poll: Span,
+    #[serde(with = "duration_text")]
+    pub poll: Duration,
     /// How long one answer of a provider may take.
-    pub timeout: Span,
+    #[serde(with = "duration_text")]
+    pub timeout: Duration,
     /// Where the last good values are kept, encrypted.
     pub cache: Option<CacheSettings>,
     /// Where files are delivered; else on the first tmpfs that we may write to.
@@ -67,9 +70,9 @@ impl Default for SecretSettings {
             names: BTreeMap::new(),
             deliver: Deliver::Env,
             on_change: OnChange::File,
-            splay: Span(Duration::ZERO),
-            poll: Span(POLL_DEFAULT),
-            timeout: Span(TIMEOUT_DEFAULT),
+            splay: Duration::ZERO,
+            poll: POLL_DEFAULT,
+            timeout: TIMEOUT_DEFAULT,
             cache: None,
             directory: None,
             bare: false,
@@ -99,10 +102,6 @@ pub enum OnChange {
     Restart,
 }
 
-/// A duration with its unit, as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span(pub Duration);
-
 /// Where the last good values are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,8 +111,8 @@ pub struct CacheSettings {
     /// A file whose bytes, at least 32, are the key.
     pub key_file: PathBuf,
     /// How long a value may stand in.
-    #[serde(default = "ttl_default")]
-    pub ttl: Span,
+    #[serde(default = "ttl_default", with = "duration_text")]
+    pub ttl: Duration,
 }
 
 /// One provider.
@@ -277,7 +276,7 @@ impl SecretSettings {
             let text = format!("more than {DECLARED_MAX} providers or names are declared");
             problems.push(problem("secrets", Fault::config(text)));
         }
-        if self.poll.0 < POLL_MIN {
+        if self.poll < POLL_MIN {
             let text = format!("shorter than {} ms\nhelp: `5m` is usual", POLL_MIN.as_millis());
             problems.push(problem("poll", Fault::config(text)));
         }
@@ -337,8 +336,8 @@ fn mounts() -> Vec<PathBuf> {
     vec!["/run/secrets".into()]
 }
 
-fn ttl_default() -> Span {
-    Span(TTL_DEFAULT)
+fn ttl_default() -> Duration {
+    TTL_DEFAULT
 }
 
 fn approle_mount() -> String {
@@ -416,19 +415,6 @@ impl Serialize for OnChange {
 impl<'de> Deserialize<'de> for OnChange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
-
-impl Serialize for Span {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}ms", self.0.as_millis()))
-    }
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse_duration(&text).map(Span).map_err(de::Error::custom)
     }
 }
 

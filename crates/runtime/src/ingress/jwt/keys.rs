@@ -18,12 +18,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::settings::{Jwks, JwtSettings, is_hmac};
-use crate::outbound;
+use crate::{jitter::jittered, outbound};
 
 /// Least time between two fetches.
 pub(super) const REFETCH_PAUSE: Duration = Duration::from_secs(2);
 /// Longest time of one fetch, and so of a request that waits for it.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// The time between fetches varies by this part of itself.
+const JITTER: f64 = 0.1;
 /// Most keys of a set.
 const KEYS_MAX: usize = 64;
 /// Fewest bytes of a shared secret (RFC 7518, 3.2).
@@ -272,7 +274,7 @@ impl Fetcher {
 
     /// Replicas that were started together do not fetch together.
     fn pause(&self) -> Duration {
-        self.jwks.refresh.mul_f64(0.9 + fastrand::f64() * 0.2)
+        jittered(self.jwks.refresh, JITTER, fastrand::f64())
     }
 
     async fn fetch(&self, client: &reqwest::Client) -> Result<KeySet, String> {

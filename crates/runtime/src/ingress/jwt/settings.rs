@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{Claims, Rejection};
 use crate::ingress::path::Pattern;
-use crate::settings::parse_duration;
+use crate::settings::duration_text;
 
 /// Largest leeway for clocks that differ.
 const LEEWAY_MAX: Duration = Duration::from_secs(300);
@@ -45,7 +45,7 @@ pub struct JwtSettings {
     #[serde(default)]
     pub hmac: Option<Secret>,
     /// By how much clocks may differ.
-    #[serde(default = "leeway", deserialize_with = "duration")]
+    #[serde(default = "leeway", deserialize_with = "duration_text::deserialize")]
     pub leeway: Duration,
     /// `typ` that a token must have, such as `at+jwt`.
     #[serde(default)]
@@ -77,10 +77,10 @@ pub struct Jwks {
     /// An `https` address; `http` on this machine only.
     pub url: String,
     /// How often they are fetched.
-    #[serde(default = "refresh", deserialize_with = "duration")]
+    #[serde(default = "refresh", deserialize_with = "duration_text::deserialize")]
     pub refresh: Duration,
     /// How long the last ones are used while they cannot be fetched.
-    #[serde(default = "stale", deserialize_with = "duration")]
+    #[serde(default = "stale", deserialize_with = "duration_text::deserialize")]
     pub stale: Duration,
 }
 
@@ -154,11 +154,6 @@ fn algorithms<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Algorithm
         serde::de::Error::custom(format!("`{name}` is not an algorithm: give {known}"))
     };
     names.iter().map(|name| name.parse().map_err(|_| unknown(name))).collect()
-}
-
-fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    parse_duration(&text).map_err(serde::de::Error::custom)
 }
 
 /// Settings that cannot be used.
