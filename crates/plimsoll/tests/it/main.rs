@@ -28,6 +28,8 @@ mod run_outbox;
 #[cfg(test)]
 mod run_probes;
 #[cfg(test)]
+mod run_probes_real;
+#[cfg(test)]
 mod run_publish;
 #[cfg(test)]
 mod run_secrets;

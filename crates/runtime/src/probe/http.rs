@@ -17,7 +17,8 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::settings::{self, HttpUrl, Statuses};
-use super::tcp::{Tcp, reason};
+use super::tcp::Tcp;
+use super::tls;
 use crate::outbound;
 
 /// Most bytes of the answer's head.
@@ -126,7 +127,7 @@ impl Http {
         let stream = TlsConnector::from(outbound::tls())
             .connect(name, stream)
             .await
-            .map_err(|error| format!("TLS with `{}`: {}", self.authority, reason(&error)))?;
+            .map_err(|error| format!("TLS with `{}`: {}", self.authority, tls::reason(&error)))?;
         self.handshake(stream).await
     }
 

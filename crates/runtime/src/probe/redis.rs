@@ -149,7 +149,7 @@ impl Redis {
         let stream = TlsConnector::from(tls::config(trust, None)?)
             .connect(name, stream)
             .await
-            .map_err(|error| format!("TLS: {}", reason(&error)))?;
+            .map_err(|error| format!("TLS: {}", tls::reason(&error)))?;
         self.open(&address, stream).await
     }
 

@@ -4,7 +4,7 @@
 //! application does would call a database down that works. It deliberately has no client
 //! certificates. Invariant: without a word to the contrary the server's name and chain are checked.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -16,6 +16,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 
+use super::tcp;
 use crate::outbound;
 
 /// What of the server's certificate is checked.
@@ -54,6 +55,25 @@ pub(super) fn config(trust: Trust, roots: Option<&Path>) -> Result<Arc<ClientCon
     Ok(Arc::new(
         builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth(),
     ))
+}
+
+/// Why a handshake failed, in words that say what to mend.
+pub(super) fn reason(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let said = match inner {
+        Some(Error::InvalidCertificate(problem)) => match problem {
+            CertificateError::UnknownIssuer => {
+                "is signed by nobody whom we trust; `SSL_CERT_FILE` names the trusted"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "is for another name"
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+            _ => return tcp::reason(error),
+        },
+        _ => return tcp::reason(error),
+    };
+    format!("the server's certificate {said}")
 }
 
 fn read_roots(file: &Path) -> Result<RootCertStore, String> {

@@ -9,7 +9,7 @@ use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, CommitMode, Consumer},
     message::Headers,
     metadata::MetadataPartition,
     producer::{BaseProducer, BaseRecord, Producer},
@@ -131,6 +131,20 @@ impl Kafka {
         let sent = producer.send(BaseRecord::to(topic).key(key).payload(payload));
         assert!(sent.is_ok(), "an empty queue has room");
         producer.flush(ANSWER_LIMIT).expect("the broker answers");
+    }
+
+    /// Says for a consumer group that it has read a partition up to an offset.
+    ///
+    /// # Panics
+    /// When the broker does not take it.
+    pub fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64) {
+        let mut config = self.client_config();
+        let consumer: BaseConsumer =
+            config.set("group.id", group).create().expect("the settings are right");
+        let mut read = TopicPartitionList::new();
+        let added = read.add_partition_offset(topic, partition, Offset::Offset(offset));
+        added.expect("it is an offset");
+        consumer.commit(&read, CommitMode::Sync).expect("the broker answers");
     }
 
     fn client_config(&self) -> ClientConfig {
