@@ -1,4 +1,5 @@
-//! What we tell the systemd that runs us: `READY=1`, `STATUS=`, `STOPPING=1`, `WATCHDOG=1`.
+//! What we tell the systemd that runs us: `READY=1`, `STATUS=`, `STOPPING=1`, `WATCHDOG=1`, and
+//! `EXTEND_TIMEOUT_USEC=` while an application that starts slowly asks for it.
 //!
 //! The engine decides what to say ([`Outward::next`]) and the guard says it ([`send`]), since
 //! systemd listens to the main process only. Where nobody started us with a `NOTIFY_SOCKET` nothing
@@ -77,6 +78,8 @@ struct Said {
     is_ready: bool,
     is_stopping: bool,
     status: String,
+    /// Until when the app asked to be waited for.
+    extended_until: Option<std::time::Instant>,
 }
 
 impl Outward {
@@ -144,6 +147,15 @@ impl Said {
             self.is_stopping = true;
             lines.push("STOPPING=1".to_owned());
         }
+        let extended_until = snapshot.notified.extended_until;
+        if extended_until != self.extended_until {
+            self.extended_until = extended_until;
+            // Later it is for us alone: a stop has limits of its own, which nobody extends.
+            let is_starting = !self.is_ready && !self.is_stopping;
+            let left = extended_until.filter(|_| is_starting);
+            let left = left.map(|until| until.saturating_duration_since(now.mono).as_micros());
+            lines.extend(left.map(|left| format!("EXTEND_TIMEOUT_USEC={left}")));
+        }
         if status != self.status {
             lines.push(format!("STATUS={status}"));
             self.status = status;
@@ -173,6 +185,31 @@ mod tests {
         assert_eq!(next().as_deref(), Some("STOPPING=1\nSTATUS=not ready: draining"));
         board.set_phase(Phase::Stopping, now);
         assert_eq!(next().as_deref(), Some("STATUS=not ready: stopping, draining"));
+    }
+
+    #[test]
+    fn a_slow_start_is_extended_and_a_stop_is_not() {
+        use std::time::Duration;
+        let now = Moment::now();
+        let board = Board::new(Identity::default(), now);
+        let mut said = Said::default();
+        let mut next = || said.after(&board.snapshot(), now);
+        let extend = |seconds| {
+            board.update(now, |snapshot| {
+                let until = now.mono + Duration::from_secs(seconds);
+                snapshot.notified.extended_until = Some(until);
+            });
+        };
+        extend(60);
+        let starting = "EXTEND_TIMEOUT_USEC=60000000\nSTATUS=not ready: init";
+        assert_eq!(next().as_deref(), Some(starting));
+        extend(90);
+        assert_eq!(next().as_deref(), Some("EXTEND_TIMEOUT_USEC=90000000"));
+        assert_eq!(next(), None);
+        board.set_phase(Phase::Stopping, now);
+        assert_eq!(next().as_deref(), Some("STOPPING=1\nSTATUS=not ready: stopping, draining"));
+        extend(120);
+        assert_eq!(next(), None);
     }
 
     #[test]
