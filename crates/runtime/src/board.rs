@@ -140,7 +140,7 @@ pub struct Gates {
     pub start: bool,
     /// `/ready` says no while it fails (hard ones only).
     pub ready: bool,
-    /// `/live` says no while it fails; heartbeats only, never a dependency.
+    /// `/live` says no while it fails; heartbeats and what asks the app, never a dependency.
     pub live: bool,
 }
 
@@ -524,6 +524,8 @@ mod tests {
         board.record("worker", failed, now);
         assert_eq!(live(&board.snapshot(), now), Some(Reason::HeartbeatStale("worker".into())));
         assert_eq!(ready(&board.snapshot(), now), []);
+        board.set_phase(Phase::Stopping, now);
+        assert_eq!(live(&board.snapshot(), now), None, "what ends need not beat");
     }
 
     #[test]

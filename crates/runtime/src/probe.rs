@@ -76,7 +76,8 @@ pub fn spawn(
     let mut tasks = JoinSet::new();
     for (name, settings) in probes {
         let reports = (board, metrics, sink);
-        tasks.spawn(Watch::new(name, settings, false, log_beats, reports).run());
+        let is_own = settings.asks_app();
+        tasks.spawn(Watch::new(name, settings, is_own, log_beats, reports).run());
     }
     Probes { _tasks: tasks }
 }
@@ -84,7 +85,7 @@ pub fn spawn(
 /// Puts a failing verdict of each probe on the board, so that gates are closed before the first
 /// result, and before there are secrets to ask with.
 pub fn announce(probes: &BTreeMap<String, ProbeSettings>, board: &Board) {
-    for (name, settings) in probes {
+    for (name, settings) in probes.iter().filter(|(_, settings)| !settings.asks_app()) {
         let now = Moment::now();
         board.record(name, unknown(settings, now), now);
     }
@@ -499,6 +500,52 @@ mod tests {
         // No await between question and answer: nothing could have been waited for.
         let reasons = board::ready(&rig.board.snapshot(), Moment::now());
         assert!(reasons.contains(&board::Reason::Dependency("p".into())));
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_given_while_a_probe_of_every_kind_hangs() {
+        // Connections wait in the backlog; nobody ever accepts them.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let kinds = [
+            ("http", format!("http://{address}/")),
+            ("tls", format!("https://{address}/")),
+            ("db", format!("postgres://app:hush@{address}/x")),
+            ("cache", format!("redis://:hush@{address}")),
+            ("bus", address.to_string()),
+        ];
+        let probes: BTreeMap<_, _> = kinds
+            .into_iter()
+            .map(|(name, target)| {
+                let kind = match name {
+                    "db" => "postgres",
+                    "cache" => "redis",
+                    "bus" => "kafka",
+                    _ => "http",
+                };
+                let probe = serde_json::json!({kind: target, "timeout_ms": 300});
+                (name.to_owned(), probe)
+            })
+            .collect();
+        let rig = rig(&serde_json::to_string(&probes).expect("JSON"));
+        tokio::task::yield_now().await;
+        // No await between question and answer: nothing could have been waited for.
+        let reasons = board::ready(&rig.board.snapshot(), Moment::now());
+        let waiting = |name: &&String| rig.board.snapshot().verdicts[*name].last_success.is_none();
+        assert_eq!(probes.keys().filter(waiting).count(), 5);
+        for name in probes.keys() {
+            assert!(reasons.contains(&board::Reason::Dependency(name.clone())), "{name}");
+        }
+        let mut updates = rig.board.subscribe();
+        let all_failed = updates.wait_for(|snapshot| {
+            snapshot.verdicts.values().all(|verdict| verdict.consecutive_failures > 0)
+        });
+        let snapshot = tokio::time::timeout(PATIENCE, all_failed).await.expect("they end");
+        for (name, verdict) in &snapshot.expect("the board lives").verdicts {
+            let said = verdict.output.clone().expect("said");
+            assert!(said.contains("no answer within"), "{name}: {said}");
+            assert!(!said.contains("hush"), "{name}: {said}");
+        }
     }
 
     #[tokio::test]

@@ -116,6 +116,39 @@ fn a_worker_that_stops_beating_is_dead_and_nothing_else() {
 }
 
 #[test]
+fn a_log_line_is_a_sign_of_life() {
+    let probes = r#"{"beat": {"heartbeat": {"log": "^tick [0-9]+$", "max_age_ms": 60000},
+        "interval_ms": 100}}"#;
+    let script = "trap 'exit 0' TERM; while :; do echo tick 1; sleep 0.05; done";
+    let service = Service::start(&["--probes", probes], &["sh", "-c", script]);
+    wait_for("a beat", PATIENCE, || {
+        let metrics = service.ask("/metrics").map(|answer| answer.text()).unwrap_or_default();
+        metrics.contains("\nworker_last_heartbeat_timestamp{")
+    });
+}
+
+#[test]
+fn a_command_that_asks_the_app_decides_over_life_and_a_stop_ends_the_question() {
+    let directory = tempfile::tempdir().unwrap();
+    let sick = directory.path().join("sick");
+    let probes = serde_json::json!({"pulse": {"exec": ["test", "!", "-e", sick],
+        "gate": ["live"], "fall": 2, "interval_ms": 200}});
+    let script =
+        "trap 'echo ends; while :; do sleep 0.05; done' TERM; while :; do sleep 0.05; done";
+    let flags = ["--probes", &probes.to_string(), "--stop-grace", "60s"];
+    let service = Service::start(&flags, &["sh", "-c", script]);
+    service.wait_for_status("/ready", 200);
+    std::fs::write(&sick, "").unwrap();
+    let dead = service.wait_for_status("/live", 503);
+    assert_eq!(serde_json::from_slice::<Value>(&dead.body).unwrap()["reason"], "pulse");
+    // It is told, and nothing else: whoever asks decides over a restart.
+    service.wait_for_status("/ready", 200);
+    service.run.signal(SIGTERM);
+    service.run.line("ends");
+    service.wait_for_status("/live", 200);
+}
+
+#[test]
 fn a_shell_script_speaks_with_our_own_command() {
     let binary = binary();
     let script = format!(
@@ -148,9 +181,17 @@ fn systemd_hears_of_us_what_it_waits_for() {
     let name = format!("plimsoll-test-{}-{}", std::process::id(), free_port());
     let systemd = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     systemd.set_read_timeout(Some(PATIENCE)).unwrap();
-    let script = "trap 'exit 0' TERM; echo said ${WATCHDOG_USEC:-nothing}; \
-                  while :; do sleep 0.05; done";
-    let mut run = run_with(&[], &["sh", "-c", script], |command| {
+    let directory = tempfile::tempdir().unwrap();
+    let go = directory.path().join("go");
+    let script = format!(
+        "trap 'exit 0' TERM; echo said ${{WATCHDOG_USEC:-nothing}}; \
+         {0} notify EXTEND_TIMEOUT_USEC=60000000; \
+         while ! [ -e {1} ]; do sleep 0.05; done; {0} notify READY=1; \
+         while :; do sleep 0.05; done",
+        binary().display(),
+        go.display()
+    );
+    let mut run = run_with(&["--started", "notify"], &["sh", "-c", &script], |command| {
         command.env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", "200000");
     });
     let mut heard = String::new();
@@ -162,6 +203,8 @@ fn systemd_hears_of_us_what_it_waits_for() {
             heard.push('\n');
         }
     };
+    hear("EXTEND_TIMEOUT_USEC=59");
+    std::fs::write(go, "").unwrap();
     hear("READY=1");
     hear("STATUS=ready");
     hear("WATCHDOG=1");

@@ -55,12 +55,14 @@ pub fn live(snapshot: &Snapshot, now: Moment) -> Option<Reason> {
     if app_is_owed && snapshot.app.pid.is_none() {
         return Some(Reason::AppExited);
     }
+    // An app that is ending need not beat any more, and nobody asks it.
+    let is_judged = app_is_owed && snapshot.phase < Phase::Stopping;
     snapshot
         .verdicts
         .iter()
         .find(|(_, verdict)| {
             let status = verdict.status_at(now);
-            verdict.gates.live && app_is_owed && status == Status::Fail
+            verdict.gates.live && is_judged && status == Status::Fail
         })
         .map(|(name, verdict)| match verdict.kind {
             OWN_KIND => Reason::Own(name.clone()),

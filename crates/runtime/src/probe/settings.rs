@@ -60,6 +60,13 @@ pub struct ProbeSettings {
     pub rise: u32,
 }
 
+impl ProbeSettings {
+    /// Whether it asks the application itself whether it lives, in place of a dependency.
+    pub(super) fn asks_app(&self) -> bool {
+        self.gates.live && matches!(self.kind, Kind::Exec(_))
+    }
+}
+
 /// Reads the text of `PLIMSOLL_PROBES`.
 ///
 /// # Errors
@@ -128,7 +135,7 @@ fn probe(name: &str, value: &Value) -> Result<ProbeSettings, ProbeError> {
         .map_err(|error| ProbeError::Form { name: name.to_owned(), reason: error.to_string() })?;
     let kind = read::kind(name, &mut raw)?;
     let is_heartbeat = matches!(kind, Kind::Heartbeat(_));
-    let gates = gates(name, raw.gate.as_deref(), is_heartbeat)?;
+    let gates = gates(name, raw.gate.as_deref(), &kind)?;
     let [shortest, longest] = INTERVAL_LIMITS;
     let interval = milliseconds(
         Key { name, key: "interval_ms", help: "probe between ten times a second and once an hour" },
@@ -163,16 +170,19 @@ fn probe(name: &str, value: &Value) -> Result<ProbeSettings, ProbeError> {
     })
 }
 
-fn gates(name: &str, given: Option<&[RawGate]>, is_heartbeat: bool) -> Result<Gates, ProbeError> {
+fn gates(name: &str, given: Option<&[RawGate]>, kind: &Kind) -> Result<Gates, ProbeError> {
+    let is_heartbeat = matches!(kind, Kind::Heartbeat(_));
     let Some(given) = given else {
         return Ok(Gates { start: false, ready: !is_heartbeat, live: is_heartbeat });
     };
+    // A command that asks the application itself has nothing to ask before it runs.
+    let asks_app = matches!(kind, Kind::Exec(_)) && !given.contains(&RawGate::Start);
     let mut gates = Gates::default();
     for gate in given {
         match gate {
             RawGate::Start => gates.start = true,
             RawGate::Ready => gates.ready = true,
-            RawGate::Live if is_heartbeat => gates.live = true,
+            RawGate::Live if is_heartbeat || asks_app => gates.live = true,
             RawGate::Live => return Err(ProbeError::LiveGate { name: name.to_owned() }),
         }
     }

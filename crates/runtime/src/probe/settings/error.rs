@@ -103,7 +103,8 @@ pub enum ProbeError {
     },
     /// A dependency must not decide over life and death.
     #[error(
-        "probe `{name}`: only a `heartbeat` can gate `live`\n\
+        "probe `{name}`: only a `heartbeat`, or an `exec` that does not gate `start`, can gate \
+         `live`\n\
          help: gate `ready` instead; restarting a service does not mend what it depends on"
     )]
     LiveGate {

@@ -102,7 +102,7 @@ enum RawStatus {
     Class(String),
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawGate {
     Start,

@@ -30,11 +30,14 @@ fn everything_can_be_said() {
     assert_eq!(probe.gates, Gates { start: true, ready: true, live: false });
     assert_eq!((probe.fall, probe.rise), (1, 2));
     assert_eq!(one(r#"{"exec": ["true"], "gate": []}"#).gates, Gates::default());
+    assert!(one(r#"{"exec": ["true"], "gate": ["live"]}"#).asks_app());
     let beat = one(r#"{"heartbeat": {"file": "/run/beat", "max_age_ms": 2000}}"#);
     assert!(beat.gates.live && !beat.gates.ready);
     assert_eq!(beat.fall, 1);
     assert_eq!(one(r#"{"tcp": "a:1", "interval_ms": 500}"#).timeout, Duration::from_millis(500));
 }
+
+const STARTS_AND_LIVES: &str = r#"{"exec": ["true"], "gate": ["start", "live"]}"#;
 
 #[test]
 fn mistakes_are_named_with_their_probe() {
@@ -50,6 +53,9 @@ fn mistakes_are_named_with_their_probe() {
     assert!(message(r#"{"http": "http://u:hush@x/"}"#).contains("holds credentials"));
     assert!(message(r#"{"exec": []}"#).contains("names no program"));
     assert!(message(r#"{"tcp": "a:1", "gate": ["live"]}"#).contains("only a `heartbeat`"));
+    for probe in [r#"{"http": "http://a/", "gate": ["live"]}"#, STARTS_AND_LIVES] {
+        assert!(message(probe).contains("only a `heartbeat`, or an `exec`"), "{probe}");
+    }
     assert!(message(r#"{"tcp": "a:1", "gate": ["stop"]}"#).contains("unknown variant `stop`"));
     assert!(message(r#"{"tcp": "a:1", "fall": 0}"#).contains("`fall` is 0, not from 1 to 100"));
     assert!(message(r#"{"tcp": "a:1", "interval_ms": 5}"#).contains("not from 100 to 3600000"));
