@@ -253,6 +253,7 @@ async fn start_ingress(
         routes: ingress.routes,
         access_log: ingress.access_log,
         app_health: ingress.app_health,
+        details: settings.details,
         guards: ingress.guards,
         audit: parts.audit.clone(),
         board: parts.board.clone(),

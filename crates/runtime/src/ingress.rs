@@ -31,6 +31,7 @@ use proxy::{
 };
 use tokio::task::JoinHandle;
 
+use crate::admin::DetailPolicy;
 use crate::audit::Audit;
 use crate::board::Board;
 use crate::logs::Sink;
@@ -76,6 +77,8 @@ pub struct Parts {
     pub access_log: bool,
     /// Whether the app answers the health paths itself.
     pub app_health: bool,
+    /// Who sees details on them.
+    pub details: DetailPolicy,
     /// Who gets in.
     pub guards: GuardSettings,
     /// Where refusals are kept.
@@ -250,6 +253,7 @@ mod tests {
             routes,
             access_log: true,
             app_health: false,
+            details: DetailPolicy::default(),
             guards: GuardSettings::default(),
             audit: Audit::off(),
             board: Arc::clone(&board),
@@ -376,6 +380,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn details_are_shown_to_strangers_only_when_everyone_may_see_them() {
+        let process = "app:process";
+        let local = rig(Behind::App(app().await), |_| {});
+        assert!(!local.get("/health").await.contains(process));
+        let always = rig(Behind::App(app().await), |parts| parts.details = DetailPolicy::Always);
+        assert!(always.get("/health").await.contains(process));
+    }
+
+    #[tokio::test]
     async fn a_request_that_comes_before_the_app_accepts_is_held_and_then_answered() {
         let spare = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = spare.local_addr().expect("an address");
@@ -443,6 +456,7 @@ mod tests {
             routes: Vec::new(),
             access_log: false,
             app_health: false,
+            details: DetailPolicy::default(),
             guards: GuardSettings::default(),
             audit: Audit::off(),
             board: Arc::clone(&rig.board),

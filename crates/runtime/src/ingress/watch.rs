@@ -33,6 +33,7 @@ pub(super) struct Watch {
     routes: Routes,
     access_log: bool,
     app_health: bool,
+    details: DetailPolicy,
     board: Arc<Board>,
     metrics: Arc<Metrics>,
     sink: Sink,
@@ -48,6 +49,7 @@ impl Watch {
             routes: Routes::new(&parts.routes),
             access_log: parts.access_log,
             app_health: parts.app_health,
+            details: parts.details,
             board: parts.board,
             metrics: parts.metrics,
             sink: parts.sink,
@@ -85,8 +87,8 @@ impl Hooks for Watch {
         if self.app_health {
             return None;
         }
-        // A proxy on this host speaks for strangers: no details.
-        admin::respond(&self.board, request, DetailPolicy::default().detail(false))
+        // A proxy on this host speaks for strangers: details only if everyone may see them.
+        admin::respond(&self.board, request, self.details.detail(false))
     }
 
     fn sample(&self, trace: &mut TraceContext) {
