@@ -37,7 +37,7 @@ pub(super) const RECHECK: [Duration; 2] = [Duration::from_millis(1), Duration::f
 pub(super) struct Lane {
     pub(super) stream: Stream,
     pub(super) source: Source,
-    pub(super) splitter: Splitter,
+    splitter: Splitter,
     /// There may be more to read.
     pub(super) is_ready: bool,
     pub(super) is_ended: bool,
@@ -112,6 +112,17 @@ impl Lane {
             on_line: settings.on_line.clone(),
             clean: Vec::new(),
         })
+    }
+
+    /// What a successor must know to go on behind the lines that were made.
+    pub(super) fn state(&self) -> u64 {
+        self.splitter.state() | self.scanner.state() << Splitter::STATE_BITS
+    }
+
+    /// Goes on where another left off with this [`Lane::state`].
+    pub(super) fn resume(&mut self, state: u64) {
+        self.splitter = self.splitter.clone().resumed(state);
+        self.scanner = self.scanner.redactor().scanner().resumed(state >> Splitter::STATE_BITS);
     }
 
     /// Appends the lines that are whole, up to a full batch.

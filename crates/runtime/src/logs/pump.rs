@@ -75,7 +75,7 @@ impl Pump {
                 let outputs = [&mut lines, &mut raw_stderr];
                 let (journal, states) = Journal::resume(kept, pipes, outputs)?;
                 for (lane, state) in lanes.iter_mut().zip(states) {
-                    lane.splitter = lane.splitter.clone().resumed(state);
+                    lane.resume(state);
                 }
                 Some(journal)
             }
@@ -294,7 +294,7 @@ impl Pump {
             return lane.consume(taken, &self.scratch);
         };
         let count = lane.source.release(taken);
-        let state = lane.splitter.state();
+        let state = lane.state();
         let take = Take { lane: index, pipe: lane.source.pipe(), count, state };
         let (written, gone) = journal.carry(output, &self.batch, Some(take));
         self.counters.of(lane.stream).wrote(lines, &written);

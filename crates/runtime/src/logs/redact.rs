@@ -292,6 +292,25 @@ impl Scanner {
         }
     }
 
+    /// What it redacts with.
+    #[must_use]
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// What a successor must know to go on with the same private key.
+    #[must_use]
+    pub fn state(&self) -> u64 {
+        self.pem_lines_left.into()
+    }
+
+    /// Goes on where another left off with this [`Scanner::state`].
+    #[must_use]
+    pub fn resumed(mut self, state: u64) -> Self {
+        self.pem_lines_left = u16::try_from(state).unwrap_or(PEM_LINES_MAX).min(PEM_LINES_MAX);
+        self
+    }
+
     /// Puts `line` without its secrets into `out`, which is emptied; false, and nothing in it, when
     /// there is nothing to take out.
     pub fn redact(&mut self, line: &[u8], out: &mut Vec<u8>) -> bool {

@@ -29,13 +29,16 @@ pub struct Splitter {
 }
 
 impl Splitter {
+    /// How many bits a state has.
+    pub const STATE_BITS: u32 = 2;
+
     /// Cuts lines longer than `line_bytes_max` (at least 4, so that a character fits).
     #[must_use]
     pub fn new(line_bytes_max: usize) -> Self {
         Self { line_bytes_max: line_bytes_max.max(4), is_in_cut: false, is_after_flush: false }
     }
 
-    /// What a successor must know to go on with the same line.
+    /// What a successor must know to go on with the same line; [`Splitter::STATE_BITS`] long.
     #[must_use]
     pub fn state(&self) -> u64 {
         u64::from(self.is_in_cut) | u64::from(self.is_after_flush) << 1
