@@ -1,10 +1,10 @@
 //! Table: the fields of a log line that `plimsoll run` writes.
 //!
 //! Every line is one JSON object. A line of the application that is an object keeps its bytes and
-//! its order, and only what is missing is added; any other line becomes `msg`. The aliases are what
-//! other loggers call the same thing: a line with an alias is not missing the field, but a level, a
-//! trace or a span is added in our form beside it. It deliberately says nothing about parsing or
-//! redaction.
+//! its order, and only what is missing is added; logfmt is read as an object, and any other line
+//! becomes `msg`. The aliases are what other loggers call the same thing: a line with an alias is
+//! not missing the field, but a level, a trace or a span is added in our form beside it. It
+//! deliberately says nothing about parsing or redaction.
 //!
 //! Invariant: a name, or an alias, means one field.
 
@@ -62,7 +62,7 @@ pub const MSG: Field = Field {
     name: "msg",
     aliases: &["message", "event"],
     presence: Presence::Always,
-    meaning: "what happened; for a line that is not JSON, the line",
+    meaning: "what happened; for a line that is neither JSON nor logfmt, the line",
 };
 /// Whose line it is.
 pub const SERVICE: Field = Field {

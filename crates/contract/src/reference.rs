@@ -103,6 +103,8 @@ pub fn logs() -> String {
         "With `--logs json` every line on standard output is one JSON object with these fields.\n\
          A line of the application that is a JSON object keeps its bytes and its order; only what is \
          missing is added.\n\
+         A line of logfmt (`level=warn msg=\"disk full\" used=0.97`) is read as the object that it \
+         means, with texts for values.\n\
          A key under \"also known as\" counts as present and is left as it is.\n",
     );
     page.push_str("\n| field | also known as | present | meaning |\n| --- | --- | --- | --- |\n");

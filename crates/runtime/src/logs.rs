@@ -26,6 +26,7 @@ mod join;
 pub mod journal;
 mod lane;
 mod level;
+mod logfmt;
 mod pump;
 mod redact;
 mod settings;
@@ -659,66 +660,5 @@ mod tests {
             let line: Json = serde_json::from_str(line).expect("one JSON object");
             assert_eq!(line["n"], number, "after {kills} kills");
         }
-    }
-
-    /// Resident memory of this process, KiB.
-    fn resident_kib() -> u64 {
-        let status = std::fs::read_to_string("/proc/self/status").expect("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.trim_end_matches("kB").trim().parse().expect("a number")
-    }
-
-    /// CPU time of the pipeline's thread; there must be one only.
-    fn cpu_seconds_of_logs() -> f64 {
-        let mut tasks = std::fs::read_dir("/proc/self/task").expect("tasks").flatten();
-        let stat = tasks.find_map(|task| {
-            let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
-            stat.contains("(logs)").then_some(stat)
-        });
-        let stat = stat.expect("the thread runs");
-        let fields: Vec<&str> = stat.split(' ').collect();
-        let ticks = |index: usize| fields[index].parse::<f64>().expect("ticks");
-        // In hundredths on every Linux that runs this.
-        (ticks(13) + ticks(14)) / 100.0
-    }
-
-    /// Writes `lines` over and over, a gigabyte in all, while another thread reads the output.
-    fn pump_a_gigabyte(name: &str, lines: &str) {
-        let rig = rig(|_| {});
-        let Rig { mut stdout, lines: reader, pipeline, .. } = rig;
-        let input = lines.repeat(64 * 1024 / lines.len() + 1);
-        let rounds = 1_000_000_000 / input.len();
-        let reading = std::thread::spawn(move || {
-            let (mut reader, mut chunk, mut count) = (reader.into_inner(), [0; 65536], 0u64);
-            while let Ok(read @ 1..) = reader.read(&mut chunk) {
-                count += read as u64;
-            }
-            count
-        });
-        stdout.write_all(input.as_bytes()).expect("an open pipe");
-        let (before, began) = (resident_kib(), std::time::Instant::now());
-        for _ in 1..rounds {
-            stdout.write_all(input.as_bytes()).expect("an open pipe");
-        }
-        let cpu = cpu_seconds_of_logs();
-        assert!(finish(pipeline, LONG));
-        let (took, grown) = (began.elapsed(), resident_kib().saturating_sub(before));
-        let written = reading.join().expect("all was read");
-        let mebibytes = (rounds * input.len()) as f64 / 1024.0 / 1024.0;
-        let (wall, core) = (mebibytes / took.as_secs_f64(), mebibytes / cpu);
-        println!("{name}: {core:.0} MiB per second of CPU, {wall:.0} of wall clock");
-        println!("{name}: {written} bytes out, {grown} KiB more resident");
-        assert!(grown < 8 * 1024, "memory grew by {grown} KiB");
-    }
-
-    #[test]
-    #[ignore = "a measurement: cargo test --release -p runtime --lib gigabyte -- --ignored --nocapture"]
-    fn a_gigabyte_passes_in_constant_memory() {
-        let text =
-            "2026-11-21 09:14:02,123 INFO app.web: GET /v1/items/42 200 in 3.1 ms for user 1234\n";
-        pump_a_gigabyte("text", text);
-        let json = "{\"time\":\"2026-11-21T09:14:02Z\",\"level\":\"info\",\"msg\":\"GET /v1/items\",\"status\":200,\"path\":\"/v1/items/42\",\"duration\":3.1,\"user\":{\"id\":1234}}\n";
-        pump_a_gigabyte("json", json);
-        pump_a_gigabyte("long", &format!("{}\n", "long line \u{1b}[31m".repeat(60_000)));
     }
 }

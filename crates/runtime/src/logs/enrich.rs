@@ -1,9 +1,10 @@
 //! Makes one JSON object of one line.
 //!
 //! A line that is an object keeps its bytes and its key order; only fields that it misses are added
-//! before its closing brace. Anything else, and an object that a strict reader would refuse
-//! (invalid, a key twice, half of a surrogate pair, too deep), becomes the text of `msg`. Values
-//! are never changed, so a level stays in the app's own words.
+//! before its closing brace, and its values are never changed, so a level stays in the app's own
+//! words. A line of logfmt is read as the object that it means (`logfmt`). Anything else, and an
+//! object that a strict reader would refuse (invalid, a key twice, half of a surrogate pair, too
+//! deep), becomes the text of `msg`.
 //!
 //! Invariant: the output is exactly one valid JSON object without a line end.
 
@@ -15,6 +16,7 @@ use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 use super::alias::{self, Alias, Scalar, Told};
 use super::escape::{push_escaped, push_string};
+use super::logfmt::{self, Role};
 use super::{Level, Stream};
 use crate::board::Identity;
 
@@ -147,10 +149,15 @@ pub fn enrich(line: Line<'_>, ts: &str, context: &Context, out: &mut Vec<u8>) ->
     // Nearly every line is text; to check a whole one is faster than to look for its bad bytes.
     let text = std::str::from_utf8(line.bytes)
         .map_or_else(|_| String::from_utf8_lossy(line.bytes), Cow::Borrowed);
-    let object = if line.is_cut || line.is_trace { None } else { as_object(&text, context) };
-    match object {
-        Some((object, present)) => splice(object, present, ts, context, out),
-        None => wrap(&text, line, ts, context, out),
+    let is_alone = !line.is_cut && !line.is_trace;
+    if let Some((object, present)) = is_alone.then(|| as_object(&text, context)).flatten() {
+        splice(object, present, ts, context, out);
+    } else if let Some(pairs) = is_alone.then(|| as_pairs(&text, context)).flatten()
+        && let Some((object, present)) = as_object(&pairs, context)
+    {
+        splice(object, present, ts, context, out);
+    } else {
+        wrap(&text, line, ts, context, out);
     }
     matches!(text, Cow::Owned(_))
 }
@@ -244,6 +251,20 @@ fn as_object<'a>(text: &'a str, context: &Context) -> Option<(&'a str, Present)>
     let present = reader.deserialize_map(Keys { context, is_strict }).ok()?;
     reader.end().ok()?;
     Some((object, present))
+}
+
+/// The object that a line of logfmt means.
+fn as_pairs(text: &str, context: &Context) -> Option<String> {
+    logfmt::object(text, |key| match context.meaning(key) {
+        Some(Key::Field(index)) => match ADDED.get(index).map(|added| added.source) {
+            Some(Source::Empty) => Role::Message,
+            Some(Source::Level) => Role::Level,
+            _ => Role::Field,
+        },
+        Some(Key::Alias(Alias::Level)) => Role::Level,
+        Some(Key::Alias(_)) => Role::Field,
+        None => Role::Other,
+    })
 }
 
 /// Whether an object may hold half of a surrogate pair, or nest deeper than readers go.
@@ -482,6 +503,24 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_logfmt_is_the_object_that_it_means() {
+        let pairs = value(
+            br#"ts=2026-11-21T09:14:02Z lvl=WARNING msg="disk full" used=0.97 dd.trace_id=255"#,
+        );
+        assert_eq!(
+            (&pairs["ts"], &pairs["used"]),
+            (&"2026-11-21T09:14:02Z".into(), &"0.97".into())
+        );
+        assert_eq!((&pairs["level"], &pairs["msg"]), (&"warn".into(), &"disk full".into()));
+        assert_eq!(pairs["trace_id"], "000000000000000000000000000000ff");
+        assert_eq!(pairs["service"], "gate\"way");
+        for text in ["level=warn a=1 a=2", r#"level=warn a="\x41""#] {
+            let pairs = value(text.as_bytes());
+            assert_eq!((&pairs["msg"], &pairs["level"]), (&text.into(), &"warn".into()));
+        }
+    }
+
+    #[test]
     fn bytes_that_are_not_utf8_are_replaced_and_reported() {
         let mut out = Vec::new();
         assert!(enrich(Line::whole(b"caf\xe9\0"), TS, &context(), &mut out));
@@ -539,6 +578,14 @@ mod tests {
 
         #[test]
         fn almost_json_becomes_one_object(line in r#"\{("a":|"level":|1|"x"|,|\{|\}|\[|\]| |\\|"){0,12}\}"#) {
+            let is_object = value(line.as_bytes()).is_object();
+            prop_assert!(is_object);
+        }
+
+        #[test]
+        fn almost_logfmt_becomes_one_object(
+            line in r#"(level=|msg=|a=|"x y"|1|\\"|"| |=|\\|é|\t){0,16}"#
+        ) {
             let is_object = value(line.as_bytes()).is_object();
             prop_assert!(is_object);
         }
