@@ -300,7 +300,7 @@ pub const STOP_BUDGET: Var = Var {
     flag: "--stop-budget",
     default: "(the sum of the phases)",
     form: "DURATION",
-    meaning: "how long the whole stop may take; shorter phases make room: linger, flush, drain, then grace",
+    meaning: "how long the whole stop may take; shorter phases make room: linger, flush, sweep, drain, then grace",
 };
 /// The signal that stops the application.
 pub const STOP_SIGNAL: Var = Var {
