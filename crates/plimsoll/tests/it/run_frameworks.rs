@@ -4,12 +4,12 @@
 use std::{ffi::OsStr, path::PathBuf, process::Command, thread, time::Duration};
 
 use serde_json::Value;
-use testkit::{Ended, Redis, free_port, get, python_path, wait_for_some};
+use testkit::{Ended, Redis, free_port, get, python_path, wait_for, wait_for_some};
 
 use crate::run_harness::{PATIENCE, SIGTERM, Service, messages};
 
 /// A JVM and a first import of a big framework take their time on a busy machine.
-const SLOW_START: Duration = Duration::from_secs(60);
+const SLOW_START: Duration = Duration::from_secs(180);
 
 fn sources() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/frameworks")
@@ -98,7 +98,7 @@ fn a_celery_task_that_runs_is_finished_before_the_worker_ends() {
     let worker = "exec python3 -m celery -A celery_app worker --loglevel INFO --concurrency 2";
     let mut service =
         Service::start_with(&["--service", "celery_worker"], &["sh", "-c", worker], with_redis);
-    service.run.line("ready.");
+    wait_for("the worker", SLOW_START, || service.run.stdout().contains("ready."));
     let mut send = Command::new("python3");
     with_redis(&mut send);
     let send = send.args(["-c", "import celery_app, sys; celery_app.work.delay(sys.argv[1])"]);
@@ -126,6 +126,14 @@ fn a_go_server_finishes_its_requests() {
         .status();
     assert!(build.unwrap().success());
     let web = Web::start(&["--service", "go"], &[&binary]);
+    web.stops_only_after("/slow", "slow request began", "slept", 0);
+}
+
+#[test]
+fn a_node_server_that_knows_no_signal_finishes_its_requests() {
+    let source = sources().join("server.js");
+    let command = ["node", source.to_str().unwrap()];
+    let web = Web::start(&["--service", "node", "--success-exit-codes", "143"], &command);
     web.stops_only_after("/slow", "slow request began", "slept", 0);
 }
 
