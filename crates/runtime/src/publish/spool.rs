@@ -41,7 +41,7 @@ use self::{
     acked::Acked,
     ages::Ages,
     known_ids::{IdHash, KnownIds},
-    record::{Message, Record},
+    record::{Message, Record, SEQ_MAX},
 };
 pub use self::{dead::DeadLetter, recover::Recovery};
 use super::disk::{Dir, Disk, Space, is_full};
@@ -219,6 +219,10 @@ impl<D: Disk> Spool<D> {
                 repeated.push((index, *first));
                 continue;
             }
+            if self.next_seq > SEQ_MAX {
+                outcome[index] = Err(used_up());
+                continue;
+            }
             let record = Record::new(message, self.next_seq, now_us);
             if let Err(error) = self.make_room(&record, &mut batch, certainty, &mut outcome) {
                 outcome[index] = Err(error);
@@ -265,7 +269,7 @@ impl<D: Disk> Spool<D> {
 
     /// Seals the active segment and begins the next, with room for at least `length` bytes.
     fn roll(&mut self, length: u64) -> Result<(), AppendError> {
-        self.sync().map_err(|error| self.broke(&error))?;
+        self.sync_active().map_err(|error| self.broke(&error))?;
         self.seal();
         let size = self.limits.segment.max(length);
         if self.bytes() + size > self.limits.total {
@@ -278,6 +282,9 @@ impl<D: Disk> Spool<D> {
         if self.bytes() + size > self.limits.total || !self.disk.space().is_ok_and(has_space) {
             self.is_full = true;
             return Err(AppendError::Full);
+        }
+        if self.next_number > segment::NUMBER_MAX {
+            return Err(used_up());
         }
         let name =
             segment::Name { number: self.next_number, generation: 0, salt: self.random.u64(..) };
@@ -360,7 +367,7 @@ impl<D: Disk> Spool<D> {
         if let Err(error) = self.disk.write_at(&active.file, segment.end, &batch.bytes) {
             // Half of the batch may be there: no later record may come after it.
             let refusal = self.refuse(&error);
-            if let Err(error) = self.sync() {
+            if let Err(error) = self.sync_active() {
                 return Err(self.broke(&error));
             }
             self.seal();
@@ -377,7 +384,7 @@ impl<D: Disk> Spool<D> {
         if certainty == Certainty::Written {
             return Ok(());
         }
-        let Err(error) = self.sync() else { return Ok(()) };
+        let Err(error) = self.sync_active() else { return Ok(()) };
         // Written anew, the batch may reach the disk after all.
         if self.mend().is_ok() {
             return Ok(());
@@ -390,11 +397,22 @@ impl<D: Disk> Spool<D> {
         Err(self.broke(&error))
     }
 
-    /// Makes everything certain that was written.
+    /// Makes everything certain that was accepted, and writes anew what an earlier sync gave up.
     ///
     /// # Errors
-    /// When the disk fails; then the segment is poisoned, and written anew before the next append.
+    /// When the disk is full or fails; then nothing that was accepted since the last success is
+    /// certain, and the next append or sync tries again.
     pub fn sync(&mut self) -> io::Result<()> {
+        // A segment that this poisons is written anew at once.
+        let _ = self.sync_active();
+        self.mend().map_err(|error| match error {
+            AppendError::Full => io::ErrorKind::StorageFull.into(),
+            AppendError::Broken(words) => io::Error::other(words),
+        })
+    }
+
+    /// Makes the active segment certain. It says nothing about those that are poisoned.
+    fn sync_active(&mut self) -> io::Result<()> {
         let Some(active) = self.active.as_mut().filter(|active| !active.is_synced) else {
             return Ok(());
         };
@@ -461,4 +479,9 @@ impl<D: Disk> Spool<D> {
         self.broken = Some(words.clone());
         AppendError::Broken(words)
     }
+}
+
+/// No spool lives so long: only a file that somebody forged has such numbers.
+fn used_up() -> AppendError {
+    AppendError::Broken("its numbers are used up; move the files of the spool away".into())
 }

@@ -391,3 +391,65 @@ pub(super) fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::{
+        board::Identity,
+        metrics::Metrics,
+        publish::{
+            disk::crash::{CrashDisk, Faults},
+            spool::Limits,
+        },
+    };
+
+    const LIMITS: Limits = Limits { segment: 4 * 1024, total: 64 * 1024 };
+
+    /// What a thread answers to messages with these ids, on a disk whose syncs fail.
+    fn answers(fsync: Fsync, ids: &[&str]) -> Vec<Result<Durable, Rejected>> {
+        let disk = CrashDisk::new(1);
+        let (mut spool, _) = Spool::open(disk.clone(), LIMITS, 1).unwrap();
+        // The segment is there before the disk fails.
+        let first = Message { topic: "t".into(), id: Some("first".into()), ..Message::default() };
+        assert!(spool.append(vec![first], 1, Certainty::Synced)[0].is_ok());
+        disk.set_faults(Faults { sync: 1000, ..Faults::default() });
+        let (commands, inbox) = sync_channel(ids.len());
+        let room = Arc::new(Semaphore::new(ids.len()));
+        let mut waiting = Vec::new();
+        for id in ids {
+            let message =
+                Message { topic: "t".into(), id: Some((*id).to_owned()), ..Message::default() };
+            let (answer, answered) = oneshot::channel();
+            let permit = room.clone().try_acquire_owned().unwrap();
+            commands.send(Command::Append(message, answer, permit)).unwrap();
+            waiting.push(answered);
+        }
+        drop(commands);
+        let (state, _) = watch::channel(State::default());
+        let counters = Metrics::new(&Identity::default(), &[]).publish();
+        SpoolThread::new(spool, fsync, inbox, Arc::default(), state, counters).run();
+        let answers = waiting.into_iter().map(|mut answered| answered.try_recv().unwrap());
+        answers.map(|answer| answer.map(|receipt| receipt.durable)).collect()
+    }
+
+    #[test]
+    fn a_repetition_is_not_called_durable_while_the_disk_fails() {
+        for answer in answers(Fsync::Kafka, &["a", "a", "a"]) {
+            assert!(matches!(answer, Err(Rejected::Broken(_))), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_called_durable_on_a_disk_that_fails() {
+        for fsync in [Fsync::Each, Fsync::Group, Fsync::Interval(Duration::ZERO)] {
+            for answer in answers(fsync, &["a", "b", "a", "c"]) {
+                assert_ne!(answer, Ok(Durable::Disk), "{fsync:?}");
+            }
+        }
+    }
+}

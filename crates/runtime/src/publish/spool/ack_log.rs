@@ -11,7 +11,7 @@ use std::io;
 use super::{
     acked::Acked,
     known_ids::{IdHash, KnownIds},
-    record::array,
+    record::{SEQ_MAX, array},
 };
 use crate::publish::disk::{Dir, Disk, read_whole};
 
@@ -24,6 +24,8 @@ const FILE_BYTES_LIMIT: u64 = 64 * 1024 * 1024;
 const KIND_RANGE: u32 = 1;
 const KIND_ID: u32 = 2;
 const PREFIX: &str = "acks-";
+/// A file with a larger number is not ours.
+const GENERATION_MAX: u64 = 1 << 60;
 
 /// The open file and what it does not hold yet.
 #[derive(Debug)]
@@ -77,8 +79,8 @@ impl Facts {
             }
             let [a, b, c] = [8, 16, 24].map(|at| u64::from_le_bytes(array(entry, at)));
             match u32::from_le_bytes(array(entry, 4)) {
-                KIND_RANGE => self.acked.insert_range(a, b),
-                KIND_ID => self.ids.push((u128::from(a) << 64 | u128::from(b), c)),
+                KIND_RANGE if b <= SEQ_MAX => self.acked.insert_range(a, b),
+                KIND_ID if c <= SEQ_MAX => self.ids.push((u128::from(a) << 64 | u128::from(b), c)),
                 _ => {}
             }
         }
@@ -258,5 +260,5 @@ fn file_name(generation: u64) -> String {
 
 fn parse_name(text: &str) -> Option<u64> {
     let digits = text.strip_prefix(PREFIX).filter(|digits| digits.len() == 16)?;
-    u64::from_str_radix(digits, 16).ok()
+    u64::from_str_radix(digits, 16).ok().filter(|generation| *generation <= GENERATION_MAX)
 }

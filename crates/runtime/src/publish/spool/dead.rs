@@ -26,7 +26,7 @@ const ENDING: &str = ".dead";
 const PARTIAL_ENDING: &str = ".partial";
 
 /// One dead letter, without its body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Its number.
     pub seq: u64,
@@ -87,15 +87,18 @@ impl<D: Disk> Spool<D> {
         seqs.truncate(count);
         let mut letters = Vec::with_capacity(seqs.len());
         for seq in seqs {
-            let (record, error) = self.exhume(seq)?;
-            letters.push(DeadLetter {
-                seq,
-                at_us: record.at_us,
-                topic: record.topic,
-                id: record.id,
-                key: record.key.map(|key| String::from_utf8_lossy(&key).into_owned()),
-                bytes: record.body.len() as u64,
-                error,
+            letters.push(match self.exhume(seq) {
+                Ok((record, error)) => DeadLetter {
+                    seq,
+                    at_us: record.at_us,
+                    topic: record.topic,
+                    id: record.id,
+                    key: record.key.map(|key| String::from_utf8_lossy(&key).into_owned()),
+                    bytes: record.body.len() as u64,
+                    error,
+                },
+                // One that cannot be read hides no other, and can be dropped by its number.
+                Err(error) => DeadLetter { seq, error: error.to_string(), ..DeadLetter::default() },
             });
         }
         Ok(letters)

@@ -14,6 +14,8 @@ use crate::publish::settings::{
 
 /// Records start at multiples of this, which makes it cheap to find the next one after damage.
 pub const ALIGNMENT: usize = 8;
+/// The largest number of a record: far away, and the next one can still be counted.
+pub const SEQ_MAX: u64 = 1 << 60;
 /// Bytes of a record before its texts.
 pub const HEAD_BYTES: usize = 42;
 /// Bytes before what the checksum covers.
@@ -152,7 +154,7 @@ pub fn decode(bytes: &[u8], salt: u64) -> Decoded {
     if crc != checksum(salt, &whole[..4], &whole[PREFIX_BYTES..]) {
         return Decoded::Damaged;
     }
-    match texts(whole) {
+    match texts(whole).filter(|record| record.seq <= SEQ_MAX) {
         Some(record) => Decoded::Record(Box::new(record), total),
         None => Decoded::Damaged,
     }

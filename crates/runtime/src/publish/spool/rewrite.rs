@@ -54,7 +54,7 @@ impl<D: Disk> Spool<D> {
         let position = self.segments.iter().position(|segment| segment.name.number == number);
         let Some(index) = position else { return Ok(()) };
         if self.active.is_some() && index + 1 == self.segments.len() {
-            self.sync()?;
+            self.sync_active()?;
             self.seal();
         }
         let Some(old) = self.segments.get(index).cloned() else { return Ok(()) };
@@ -67,11 +67,8 @@ impl<D: Disk> Spool<D> {
         // What is done may be left out only once that is certain.
         let retired = self.log.retire(&mut self.disk, &self.acked, &self.ids, old.last_seq);
         let may_forget = retired.is_ok();
-        let name = segment::Name {
-            number,
-            generation: old.name.generation + 1,
-            salt: self.random.u64(..),
-        };
+        let salt = self.random.u64(..);
+        let name = old.name.renewed(salt).ok_or_else(|| io::Error::other("written too often"))?;
         let mut new = Segment { name, n_live: 0, n_records: 0, end: 0, size: 0, ..old.clone() };
         let mut out = Vec::new();
         for record in &records {

@@ -19,6 +19,10 @@ pub struct Name {
     pub salt: u64,
 }
 
+/// The largest number of a segment; a file with a larger one is not ours.
+pub const NUMBER_MAX: u64 = 1 << 48;
+/// How often a segment may be written anew.
+const GENERATION_MAX: u32 = 1 << 30;
 const ENDING: &str = "seg";
 /// What is being written; whatever is found of it after a crash is no loss.
 pub const PARTIAL_ENDING: &str = ".partial";
@@ -36,7 +40,17 @@ impl Name {
         if parts.next() != Some(ENDING) || parts.next().is_some() {
             return None;
         }
-        Some(Self { number: number?, generation: u32::try_from(generation?).ok()?, salt: salt? })
+        let number = number.filter(|number| *number <= NUMBER_MAX)?;
+        let generation =
+            u32::try_from(generation?).ok().filter(|count| *count <= GENERATION_MAX)?;
+        Some(Self { number, generation, salt: salt? })
+    }
+
+    /// The next generation; none after the last.
+    #[must_use]
+    pub fn renewed(self, salt: u64) -> Option<Self> {
+        let generation = self.generation + 1;
+        (generation <= GENERATION_MAX).then_some(Self { generation, salt, ..self })
     }
 }
 

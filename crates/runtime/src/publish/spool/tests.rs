@@ -5,7 +5,10 @@ use std::{path::Path, time::Duration};
 use bytes::Bytes;
 
 use super::*;
-use crate::publish::disk::real::RealDisk;
+use crate::publish::disk::{
+    crash::{CrashDisk, Faults},
+    real::RealDisk,
+};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const LIMITS: Limits = Limits { segment: 4 * 1024, total: 64 * 1024 };
@@ -157,6 +160,54 @@ fn a_dead_letter_is_listed_retried_and_dropped() {
     spool.drop_dead(3).unwrap();
     assert!(spool.drop_dead(3).is_err());
     assert_eq!(spool.stats().dead, 0);
+}
+
+#[test]
+fn a_damaged_dead_letter_hides_no_other_and_can_be_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(directory.path(), LIMITS);
+    for (seq, id) in [(1, "a"), (2, "b")] {
+        append(&mut spool, id, "poison").unwrap();
+        spool.bury(seq, "too large").unwrap();
+    }
+    std::fs::write(directory.path().join("dlq/0000000000000001.dead"), "rot").unwrap();
+    let letters = spool.dead_letters(0, 10).unwrap();
+    let shown: Vec<_> = letters.iter().map(|letter| (letter.seq, letter.error.as_str())).collect();
+    assert_eq!(shown, [(1, "dead letter 1 is damaged"), (2, "too large")]);
+    assert!(spool.retry_dead(1, 2).is_err());
+    spool.drop_dead(1).unwrap();
+    assert_eq!(spool.dead_letters(0, 10).unwrap().len(), 1);
+}
+
+#[test]
+fn a_failed_sync_stays_failed_until_everything_is_written_anew() {
+    let disk = CrashDisk::new(5);
+    let (mut spool, _) = Spool::open(disk.clone(), LIMITS, 7).unwrap();
+    assert!(spool.append(vec![message("first", "x")], 1, Certainty::Synced)[0].is_ok());
+    disk.set_faults(Faults { sync: 1000, ..Faults::default() });
+    let outcome = spool.append(vec![message("a", "x")], 1, Certainty::Written);
+    assert!(outcome[0].is_ok());
+    for _ in 0..3 {
+        assert!(spool.sync().is_err());
+        assert!(!spool.is_synced());
+    }
+    disk.set_faults(Faults::default());
+    spool.sync().unwrap();
+    assert!(spool.is_synced());
+}
+
+#[test]
+fn forged_numbers_end_in_a_refusal_and_no_number_is_given_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = segment::Name { number: segment::NUMBER_MAX, generation: 0, salt: 3 };
+    let mut bytes = Vec::new();
+    for seq in [SEQ_MAX, SEQ_MAX + 1, u64::MAX] {
+        Record::new(message("forged", "x"), seq, 1).encode(name.salt, &mut bytes);
+    }
+    std::fs::write(directory.path().join(name.to_string()), bytes).unwrap();
+    let (mut spool, recovery) = open(directory.path(), LIMITS);
+    assert_eq!((recovery.pending, recovery.damaged), (1, 1));
+    assert!(matches!(append(&mut spool, "b", "x"), Err(AppendError::Broken(_))));
 }
 
 #[test]
