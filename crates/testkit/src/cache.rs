@@ -11,7 +11,7 @@ const CACHE: &str = "PLIMSOLL_CACHE";
 pub const KAFKA_JARS: &str = "kafka-4.1.1";
 
 /// The Python packages of the tests, in the cache. A changed list gets a new number.
-pub const PYTHON_PACKAGES: &str = "python-1";
+pub const PYTHON_PACKAGES: &str = "python-2";
 
 /// The Vault of the tests, in the cache: its version.
 pub const VAULT: &str = "vault-1.21.4";

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::cache::tool_cache;
+use crate::certificate::Certificate;
 use crate::run::Run;
 use crate::wait::{lasting_port, wait_for, wait_for_some};
 
@@ -23,6 +24,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Collector {
     run: Run,
+    scheme: &'static str,
     http: u16,
     grpc: u16,
     _directory: TempDir,
@@ -58,29 +60,48 @@ impl Collector {
     /// When it is not installed (`cargo xtask tools`) or does not listen.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_as("http", "")
+    }
+
+    /// The same with TLS, on both ports.
+    ///
+    /// # Panics
+    /// As [`Collector::start`].
+    #[must_use]
+    pub fn start_tls(certificate: &Certificate) -> Self {
+        let (cert, key) = (certificate.certificate(), certificate.key());
+        let tls = format!(
+            ", tls: {{ cert_file: \"{}\", key_file: \"{}\" }}",
+            cert.display(),
+            key.display()
+        );
+        Self::start_as("https", &tls)
+    }
+
+    fn start_as(scheme: &'static str, more: &str) -> Self {
         let (http, grpc) = (lasting_port(), lasting_port());
         let directory = TempDir::new().expect("a temporary directory can be made");
         let config = directory.path().join("config.yaml");
-        fs::write(&config, configuration(http, grpc)).expect("it can be written");
+        fs::write(&config, configuration(http, grpc, more)).expect("it can be written");
         let program = tool_cache().join(COLLECTOR).join("otelcol");
         assert!(program.exists(), "no collector is installed: run `cargo xtask tools`");
         let run = Run::start(&program, [format!("--config=file:{}", config.display())]);
         wait_for("the collector to listen", LIMIT, || {
             [http, grpc].iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok())
         });
-        Self { run, http, grpc, _directory: directory }
+        Self { run, scheme, http, grpc, _directory: directory }
     }
 
     /// Where it takes OTLP over HTTP.
     #[must_use]
     pub fn http_endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.http)
+        format!("{}://127.0.0.1:{}", self.scheme, self.http)
     }
 
     /// Where it takes OTLP over gRPC.
     #[must_use]
     pub fn grpc_endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.grpc)
+        format!("{}://127.0.0.1:{}", self.scheme, self.grpc)
     }
 
     /// What has arrived so far.
@@ -109,10 +130,10 @@ impl Collector {
     }
 }
 
-fn configuration(http: u16, grpc: u16) -> String {
+fn configuration(http: u16, grpc: u16, more: &str) -> String {
     format!(
-        "receivers:\n  otlp:\n    protocols:\n      http: {{ endpoint: \"127.0.0.1:{http}\" }}\n      \
-         grpc: {{ endpoint: \"127.0.0.1:{grpc}\" }}\nexporters:\n  debug: {{ verbosity: detailed }}\n\
+        "receivers:\n  otlp:\n    protocols:\n      http: {{ endpoint: \"127.0.0.1:{http}\"{more} }}\n      \
+         grpc: {{ endpoint: \"127.0.0.1:{grpc}\"{more} }}\nexporters:\n  debug: {{ verbosity: detailed }}\n\
          service:\n  telemetry: {{ metrics: {{ level: none }} }}\n  pipelines:\n    \
          traces: {{ receivers: [otlp], exporters: [debug] }}\n"
     )

@@ -20,6 +20,7 @@ pub use self::client::KafkaRecord;
 use crate::{
     Run,
     cache::{KAFKA_JARS, tool_cache},
+    certificate::Certificate,
     wait::{lasting_port, wait_for},
 };
 
@@ -39,8 +40,17 @@ const SIGKILL: i32 = 9;
 pub struct Kafka {
     directory: TempDir,
     port: u16,
+    secure: Option<Secure>,
     settings: Vec<String>,
     run: Option<Run>,
+}
+
+/// A listener with TLS and a login.
+#[derive(Debug)]
+struct Secure {
+    port: u16,
+    /// As the tool that lays out the log takes it.
+    login: String,
 }
 
 impl Kafka {
@@ -59,17 +69,52 @@ impl Kafka {
     /// As [`Kafka::start`].
     #[must_use]
     pub fn start_with(settings: &[&str]) -> Self {
+        Self::new(settings).started()
+    }
+
+    /// The same, with a second listener that speaks TLS and takes one user, by SCRAM-SHA-512.
+    ///
+    /// # Panics
+    /// As [`Kafka::start`].
+    #[must_use]
+    pub fn start_secure(certificate: &Certificate, user: &str, password: &str) -> Self {
+        let mut kafka = Self::new(&[]);
+        // Its format for both in one file.
+        let parts = [certificate.key(), certificate.certificate()].map(fs::read_to_string);
+        let parts = parts.map(|part| part.expect("it was just made"));
+        fs::write(kafka.keystore(), parts.concat()).expect("the directory is ours");
+        let login = format!("SCRAM-SHA-512=[name={user},password={password}]");
+        kafka.secure = Some(Secure { port: 0, login });
+        kafka.started()
+    }
+
+    fn new(settings: &[&str]) -> Self {
         let directory = TempDir::new().expect("a temporary directory can be made");
         let settings = settings.iter().map(|&line| line.to_owned()).collect();
-        let mut kafka = Self { directory, port: 0, settings, run: None };
+        Self { directory, port: 0, secure: None, settings, run: None }
+    }
+
+    fn started(mut self) -> Self {
         for _ in 0..PORT_TRIES {
-            kafka.port = lasting_port();
-            kafka.format();
-            if kafka.spawn() {
-                return kafka;
+            self.port = lasting_port();
+            if let Some(secure) = &mut self.secure {
+                secure.port = lasting_port();
+            }
+            self.format();
+            if self.spawn() {
+                return self;
             }
         }
-        kafka.fail("no port stayed free for")
+        self.fail("no port stayed free for")
+    }
+
+    /// The address of the listener of [`Kafka::start_secure`].
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn secure_bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.secure.as_ref().expect("it was started so").port)
     }
 
     /// The address for `bootstrap.servers`.
@@ -128,12 +173,21 @@ impl Kafka {
         lines.extend(SETTINGS.iter().map(|&line| line.to_owned()));
         // Of two lines for one key, the later holds.
         lines.extend(self.settings.iter().cloned());
+        let mut tool = java("kafka.tools.StorageTool");
+        tool.args(["format", "--cluster-id", CLUSTER_ID, "--config"]).arg(self.properties());
+        if let Some(Secure { port: secure, login }) = &self.secure {
+            lines.extend(SECURE_SETTINGS.iter().map(|&line| line.to_owned()));
+            lines.push(format!(
+                "listeners=CLIENT://127.0.0.1:{port},SECURE://127.0.0.1:{secure},\
+                 CONTROLLER://127.0.0.1:{controller}"
+            ));
+            let keystore = self.keystore();
+            lines
+                .push(format!("listener.name.secure.ssl.keystore.location={}", keystore.display()));
+            tool.args(["--add-scram", login]);
+        }
         fs::write(self.properties(), lines.join("\n")).expect("the directory is ours");
-        let output = java("kafka.tools.StorageTool")
-            .args(["format", "--cluster-id", CLUSTER_ID, "--config"])
-            .arg(self.properties())
-            .output()
-            .expect("`java` starts: run `cargo xtask tools --for test`");
+        let output = tool.output().expect("`java` starts: run `cargo xtask tools --for test`");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "a new log for Kafka: {said}");
     }
@@ -160,6 +214,10 @@ impl Kafka {
 
     fn properties(&self) -> PathBuf {
         self.directory.path().join("server.properties")
+    }
+
+    fn keystore(&self) -> PathBuf {
+        self.directory.path().join("keystore.pem")
     }
 
     fn log(&self) -> String {
@@ -192,6 +250,15 @@ const SETTINGS: &[&str] = &[
     "broker.session.timeout.ms=3000",
     "broker.heartbeat.interval.ms=500",
     "controlled.shutdown.enable=false",
+];
+
+/// The listener of [`Kafka::start_secure`].
+const SECURE_SETTINGS: &[&str] = &[
+    "listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
+    "listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512",
+    "listener.name.secure.scram-sha-512.sasl.jaas.config=\
+     org.apache.kafka.common.security.scram.ScramLoginModule required;",
+    "listener.name.secure.ssl.keystore.type=PEM",
 ];
 
 /// A command for one of Kafka's main classes. When the test dies, it dies.

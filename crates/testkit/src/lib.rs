@@ -6,7 +6,9 @@
 //! Invariant: whatever a test starts with [`Run`] is gone when the `Run` is dropped, wherever it
 //! went.
 
+mod aws;
 mod cache;
+mod certificate;
 mod collector;
 mod http;
 mod kafka;
@@ -17,7 +19,9 @@ mod run;
 mod vault;
 mod wait;
 
+pub use aws::Aws;
 pub use cache::{KAFKA_JARS, PYTHON_PACKAGES, VAULT, python_path, tool_cache};
+pub use certificate::Certificate;
 pub use collector::{ArrivedSpan, COLLECTOR, Collector};
 pub use http::{Response, get, get_unix, request, request_unix};
 pub use kafka::{Kafka, KafkaRecord};
