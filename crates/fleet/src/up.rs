@@ -22,6 +22,7 @@
 
 mod assemble;
 mod board;
+mod calls;
 mod engine;
 mod error;
 mod request;

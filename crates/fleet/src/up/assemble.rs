@@ -10,7 +10,7 @@ use manifest::Plan;
 use manifest::plan::{HeartbeatVia, Item, Kind, Restart, Service, UseTarget};
 
 use super::values::{Address, Values, secret};
-use super::{Error, Options, Problem, service};
+use super::{Error, Options, Problem, calls, service};
 use crate::driver::{Launch, TaskLaunch, holder_of, is_free};
 use crate::edge;
 use crate::machine::{
@@ -126,7 +126,11 @@ fn addresses(plan: &Plan, options: &Options) -> Result<BTreeMap<String, Address>
         };
         let route = service.route.first();
         let public_url = route.map(|route| edge::public_url(plan, route, options.edge_port));
-        all.insert(name.to_string(), Address { port, public_url });
+        let mut calls = BTreeMap::new();
+        for (resource, _) in calls::used(plan, service) {
+            calls.insert(resource.to_owned(), free_port(options)?);
+        }
+        all.insert(name.to_string(), Address { port, public_url, calls });
     }
     Ok(all)
 }
@@ -261,7 +265,7 @@ impl<'a> Assembly<'a> {
     /// The build of a service, shared with whoever has the same, and its migration.
     fn own_tasks(&mut self, service: &Service, owner: ItemId) -> Result<Vec<TaskId>, Vec<Problem>> {
         let values = self.values;
-        let env = service::environment(service, values)?;
+        let env = service::environment(service, values, &calls::Calls::default())?;
         let directory = service::directory(values.options, service);
         let launch = |words| TaskLaunch {
             item: service.name.to_string(),

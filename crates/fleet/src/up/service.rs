@@ -13,6 +13,7 @@ use manifest::template::{Output, Template};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use super::calls::Calls;
 use super::values::Values;
 use super::{Options, Problem};
 use crate::driver::{Check, Program, Setup};
@@ -46,12 +47,14 @@ pub(super) fn program(
         problems.push(problem);
         Vec::new()
     });
-    let mut env = environment(service, values).unwrap_or_else(|found| {
+    let calls = Calls::of(plan, service, values);
+    let mut env = environment(service, values, &calls).unwrap_or_else(|found| {
         problems.extend(found);
         BTreeMap::new()
     });
     let port = values.services.get(name).and_then(|address| address.port);
     env.extend(settings(plan, service, values, port));
+    env.extend(calls.settings().map(|text| (env_vars::EGRESS.name.to_owned(), text)));
     let directory = directory(options, service);
     if !directory.is_dir() {
         let service = name.to_owned();
@@ -88,13 +91,15 @@ pub(super) fn words(
     }
 }
 
-/// What the service itself sees: what the manifest says, and its secrets.
+/// What the service itself sees: what the manifest says, and its secrets. Calls go where `calls`
+/// says.
 ///
 /// # Errors
 /// Every value that is missing.
 pub(super) fn environment(
     service: &Service,
     values: &Values<'_>,
+    calls: &Calls,
 ) -> Result<BTreeMap<String, String>, Vec<Problem>> {
     let name = service.name.as_str();
     let mut env = BTreeMap::new();
@@ -110,7 +115,11 @@ pub(super) fn environment(
         if is_address_of_nothing(service, key, template, values) {
             continue;
         }
-        put(key.as_str(), values.fill(name, template));
+        let value = template.fill(|part| match calls.address(part) {
+            Some(address) => Ok(address.clone()),
+            None => values.value_of(name, part),
+        });
+        put(key.as_str(), value);
     }
     for secret in &service.secrets {
         put(secret.as_str(), values.secret(name, secret));

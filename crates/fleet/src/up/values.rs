@@ -18,6 +18,8 @@ pub(super) struct Address {
     pub(super) port: Option<u16>,
     /// Where people reach it, through the edge.
     pub(super) public_url: Option<String>,
+    /// Ports of the listeners that its calls go through, by resource.
+    pub(super) calls: BTreeMap<String, u16>,
 }
 
 /// All values of one platform.
@@ -65,7 +67,8 @@ impl Values<'_> {
             .ok_or_else(|| Problem::NoSecret { service: service.to_owned(), key: name.to_string() })
     }
 
-    fn value_of(&self, service: &str, part: &Part) -> Result<String, Problem> {
+    /// What one open part stands for.
+    pub(super) fn value_of(&self, service: &str, part: &Part) -> Result<String, Problem> {
         let value = match part {
             Part::Literal(text) => Some(text.clone()),
             Part::Secret { name } => return self.secret(service, name),

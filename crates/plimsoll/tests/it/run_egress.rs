@@ -4,16 +4,22 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-use testkit::{Collector, Run, free_port};
+use testkit::{Certificate, Collector, Run, free_port, get};
 
-use crate::run_harness::{PATIENCE, Service, binary, run, run_with};
+use crate::run_harness::{PATIENCE, SIGINT, Service, binary, run, run_with};
+use crate::up_harness::{Platform, project};
 
 /// A dependency that answers the first calls with 503 and then with what it was asked.
 fn dependency(n_failures: usize) -> SocketAddr {
+    failing_at("/", n_failures)
+}
+
+/// The same, where only calls below a path count.
+fn failing_at(path: &'static str, mut n_failures: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
-        for (index, stream) in listener.incoming().enumerate() {
+        for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
@@ -24,10 +30,12 @@ fn dependency(n_failures: usize) -> SocketAddr {
                 head.push(byte[0]);
             }
             let head = String::from_utf8_lossy(&head).into_owned();
-            let (status, body) = match index < n_failures {
+            let is_counted = head.starts_with(&format!("GET {path}"));
+            let (status, body) = match is_counted && n_failures > 0 {
                 true => ("503 Busy", "busy".to_owned()),
                 false => ("200 OK", head),
             };
+            n_failures -= usize::from(is_counted && n_failures > 0);
             let length = body.len();
             let answer = format!(
                 "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -144,4 +152,86 @@ fn a_listener_that_is_taken_is_said_before_anything_starts() {
     let ended = run.wait(PATIENCE);
     assert_eq!(ended.code, 125, "{}", ended.stderr);
     assert!(ended.stderr.contains("it is taken"), "{}", ended.stderr);
+}
+
+/// Serves what its dependency answers, at the address that it was given.
+const CALLER: &str = "\
+import http.server, os, urllib.request
+class Api(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        try:
+            answer = urllib.request.urlopen(os.environ['LLM_URL'] + '/chat?q=1', timeout=10)
+        except urllib.error.HTTPError as error:
+            answer = error
+        body = answer.read()
+        self.send_response(answer.status)
+        self.send_header('content-length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), Api).serve_forever()
+";
+
+#[test]
+fn a_service_of_a_platform_calls_its_http_resource_as_the_manifest_says() {
+    // The first call fails; probes have a path of their own.
+    let (address, port) = (failing_at("/v1/chat", 1), free_port());
+    let directory = project(&format!(
+        "plimsoll: 1\napp: shop\nresources:\n  \
+         llm: {{type: http, via: url, url: \"http://{address}/v1\", health: /health, \
+         retry: {{max: 1, backoff: 1ms}}, breaker: {{failures: 90%, open: 5s}}}}\nservices:\n  \
+         api: {{run: python3 api.py, port: {port}, uses: [llm]}}\n"
+    ));
+    std::fs::write(directory.path().join("api.py"), CALLER).unwrap();
+    let mut platform = Platform::start_in(directory, &["--no-watch"]);
+    platform.until_running();
+    let answer = get(port, "/").unwrap();
+    assert_eq!(answer.status, 200, "the failure was tried again: {}", answer.text());
+    assert!(answer.text().starts_with("GET /v1/chat?q=1 HTTP/1.1"), "{}", answer.text());
+    platform.run.signal(SIGINT);
+    assert_eq!(platform.run.wait(PATIENCE).code, 0);
+}
+
+/// An HTTPS server that answers with the path it was asked for.
+const TLS_SERVER: &str = "\
+import http.server, ssl, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        body = ('secure ' + self.path).encode()
+        self.send_response(200)
+        self.send_header('content-length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print('port', server.server_port, flush=True)
+server.serve_forever()";
+
+#[test]
+fn a_dependency_with_tls_is_called_if_its_authority_is_known() {
+    let certificate = Certificate::of(&[]);
+    let (cert, key) = (certificate.certificate(), certificate.key());
+    let args = ["-c", TLS_SERVER, cert.to_str().unwrap(), key.to_str().unwrap()];
+    let server = Run::start(std::path::Path::new("/usr/bin/env"), ["python3"].iter().chain(&args));
+    let line = server.line("port ");
+    let port = line.trim_start_matches("port ").trim();
+    let call = |variables: &[(&str, &str)]| {
+        let listen = free_port();
+        let egress = format!(
+            r#"{{"my-api": {{"url": "https://localhost:{port}/v1",
+                "listen": "127.0.0.1:{listen}", "retries": 0}}}}"#
+        );
+        let mut run = run_with(&["--egress", &egress], &["python3", "-c", CALL], |command| {
+            command.envs(variables.iter().copied());
+        });
+        run.wait(PATIENCE).stdout
+    };
+    let authority = certificate.authority();
+    let stdout = call(&[("SSL_CERT_FILE", authority.to_str().unwrap())]);
+    assert!(stdout.contains("status 200 None"), "{stdout}");
+    assert!(stdout.contains("secure /v1/users?a=b"), "{stdout}");
+    let stdout = call(&[]);
+    assert!(stdout.contains("status 502 unreachable"), "nobody vouches for it: {stdout}");
 }
