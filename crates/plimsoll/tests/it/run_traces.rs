@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::{Collector, Run, free_port, wait_for_some};
+use testkit::{Certificate, Collector, Run, free_port, python_path, wait_for_some};
 
 use crate::run_harness::{PATIENCE, SIGTERM, run_with, script};
 
@@ -156,4 +156,58 @@ fn a_sampler_decides_before_the_application_is_told() {
 fn without_an_endpoint_there_is_no_trace_and_no_variable() {
     let mut run = script(&[], "echo \"got=${TRACEPARENT:-none}\"");
     assert!(run.wait(PATIENCE).stdout.contains("got=none"));
+}
+
+#[test]
+fn a_collector_with_tls_is_reached_over_http_and_grpc_if_its_authority_is_known() {
+    let certificate = Certificate::of(&[]);
+    let collector = Collector::start_tls(&certificate);
+    let authority = certificate.authority();
+    let known = ("OTEL_EXPORTER_OTLP_CERTIFICATE", authority.to_str().unwrap());
+    for (endpoint, protocol, path) in [
+        (collector.http_endpoint(), "http/protobuf", "/items/1"),
+        (collector.grpc_endpoint(), "grpc", "/broken"),
+    ] {
+        let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
+        let (run, port) = service(&endpoint, &[known, protocol]);
+        get(port, path);
+        stop(run);
+    }
+    assert_eq!(collector.span("GET /items/{id}").attributes["url.path"], "/items/1");
+    assert_eq!(collector.span("GET /broken").status, "Error");
+
+    let (run, port) = service(&collector.http_endpoint(), &[("OTEL_BSP_SCHEDULE_DELAY", "10")]);
+    get(port, "/items/unknown");
+    run.line("traces.failing");
+    stop(run);
+    assert!(!collector.printed().contains("/items/unknown"));
+}
+
+/// Knows its telemetry library and nothing of us: the rest comes from its environment.
+const SDK: &str = "\
+import os
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.propagate import extract
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+parent = extract({'traceparent': os.environ['TRACEPARENT']})
+with provider.get_tracer('app').start_as_current_span('work', context=parent):
+    pass
+provider.shutdown()";
+
+#[test]
+fn the_spans_of_the_real_python_sdk_join_ours() {
+    let collector = Collector::start();
+    let mut run = run_with(&["--service", "shop"], &["python3", "-c", SDK], |command| {
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.http_endpoint());
+        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        command.env("PYTHONPATH", python_path());
+    });
+    let ended = run.wait(PATIENCE);
+    assert_eq!(ended.code, 0, "{}", ended.stdout);
+    let (work, startup) = (collector.span("work"), collector.span("service.startup"));
+    assert_eq!((work.service.as_str(), startup.service.as_str()), ("shop", "shop"));
+    assert_eq!((&work.trace_id, &work.parent_id), (&startup.trace_id, &startup.span_id));
 }
