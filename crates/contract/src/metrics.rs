@@ -167,6 +167,16 @@ const EGRESS_DEPENDENCY: Label = Label {
     name: "dependency",
     values: Values::Declared { max: EGRESS_MAX, source: "name in `--egress`" },
 };
+/// The dependency whose breaker stands before the cluster of `--publish`; no name in `--egress` has
+/// a colon.
+pub const PUBLISH_DEPENDENCY: &str = "publish:kafka";
+const BREAKER_DEPENDENCY: Label = Label {
+    name: "dependency",
+    values: Values::Declared {
+        max: EGRESS_MAX + 1,
+        source: "name in `--egress`; `publish:kafka` for the cluster of `--publish`",
+    },
+};
 const EGRESS_OUTCOME: Label = Label {
     name: "outcome",
     values: Values::Closed(&[
@@ -420,7 +430,7 @@ pub const CIRCUIT_BREAKER_STATE: Metric = labelled(
         "1 for the state that the breaker of the dependency is in, else 0",
     ),
     &[
-        EGRESS_DEPENDENCY,
+        BREAKER_DEPENDENCY,
         Label { name: "state", values: Values::Closed(&["closed", "half_open", "open"]) },
     ],
 );

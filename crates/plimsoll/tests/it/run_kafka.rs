@@ -8,7 +8,9 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::{Kafka, KafkaRecord, Run, get_unix, request_unix, wait_for, wait_for_some};
+use testkit::{
+    Certificate, Kafka, KafkaRecord, Run, get_unix, request_unix, wait_for, wait_for_some,
+};
 
 use crate::run_harness::{SIGKILL, SIGTERM, binary, engine_pid};
 
@@ -55,6 +57,11 @@ impl Publishing {
         wait_for("an empty spool", LIMIT, || {
             self.spool().is_some_and(|spool| spool["pending"] == 0)
         });
+    }
+
+    fn has_breaker(&self, state: &str) -> bool {
+        let text = get_unix(&self.sock, "/metrics").unwrap().text();
+        text.contains(&format!("dependency=\"publish:kafka\",state=\"{state}\"}} 1"))
     }
 
     fn metric(&self, name: &str) -> f64 {
@@ -180,4 +187,40 @@ fn a_broker_that_is_not_there_keeps_nobody_from_serving() {
     let ready = get_unix(service.sock(), "/ready").unwrap();
     assert_eq!(ready.status, 200, "{}", ready.text());
     wait_for("the lag to grow", LIMIT, || service.metric("publish_wal_lag_seconds") > 0.5);
+}
+
+#[test]
+fn a_broker_with_tls_and_a_login_is_published_to_once_the_password_is_right() {
+    let directory = TempDir::new().unwrap();
+    let certificate = Certificate::of(&[]);
+    let kafka = Kafka::start_secure(&certificate, "shop", "kafka-password-1");
+    kafka.create_topic("orders", 1, &[]);
+    let password = directory.path().join("password");
+    std::fs::write(&password, "not-the-password").unwrap();
+    let settings = json!({
+        "dir": directory.path().join("spool"),
+        "topics": {"orders": {}},
+        "kafka": {"brokers": kafka.secure_bootstrap(), "properties": {
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.location": certificate.authority(),
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": "shop",
+            "sasl.password": format!("${{secret:file:{}}}", password.display()),
+        }},
+    });
+    let more = ["--secrets", r#"{"poll": "300ms"}"#];
+    let service = Publishing::start(directory.path(), &settings, &more, "exec sleep 1000");
+    service.publish("orders", "k", "id-1", "{}");
+    let line = wait_for_some("the refusal", LIMIT, || {
+        let stdout = service.run.stdout();
+        stdout.lines().find(|line| line.contains("\"publish.stopped\"")).map(str::to_owned)
+    });
+    assert!(line.contains("uthentication"), "{line}");
+    wait_for("an open breaker", LIMIT, || service.has_breaker("open"));
+    std::fs::write(&password, "kafka-password-1").unwrap();
+    service.wait_for_nothing_pending();
+    wait_for("a closed breaker", LIMIT, || service.has_breaker("closed"));
+    assert_eq!(kafka.consume("orders")[0].header("plimsoll-id"), "id-1");
+    let stdout = service.run.stdout();
+    assert!(!stdout.contains("not-the-password") && !stdout.contains("kafka-password-1"));
 }

@@ -57,9 +57,15 @@ impl Egress {
         Figures {
             seconds: self.seconds.get_or_create_owned(&of),
             retries: self.retries.get_or_create_owned(&of),
+            breaker: self.breaker(dependency),
             families: self.clone(),
             dependency: dependency.to_owned(),
         }
+    }
+
+    /// The breaker of one dependency. It has no series before its first state.
+    pub(super) fn breaker(&self, dependency: &str) -> Breaker {
+        Breaker { family: self.state.clone(), dependency: dependency.to_owned() }
     }
 }
 
@@ -70,6 +76,23 @@ pub struct Figures {
     dependency: String,
     seconds: Histogram,
     retries: Counter,
+    breaker: Breaker,
+}
+
+/// The breaker of one dependency.
+#[derive(Clone, Debug)]
+pub(super) struct Breaker {
+    family: Family<In, Gauge>,
+    dependency: String,
+}
+
+impl Breaker {
+    pub(super) fn set(&self, now: State) {
+        for state in State::ALL {
+            let labels = In { dependency: self.dependency.clone(), state: state.word() };
+            self.family.get_or_create(&labels).set(i64::from(state == now));
+        }
+    }
 }
 
 impl Figures {
@@ -87,9 +110,6 @@ impl Figures {
 
     /// The breaker's state.
     pub fn breaker(&self, now: State) {
-        for state in State::ALL {
-            let labels = In { dependency: self.dependency.clone(), state: state.word() };
-            self.families.state.get_or_create(&labels).set(i64::from(state == now));
-        }
+        self.breaker.set(now);
     }
 }

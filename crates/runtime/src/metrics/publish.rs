@@ -16,8 +16,14 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::registry::{FloatGauge, Histograms, Labels, add, histograms};
-use crate::publish::Stats;
+use super::{
+    egress::{Breaker, Egress},
+    registry::{FloatGauge, Histograms, Labels, add, histograms},
+};
+use crate::{
+    egress::State,
+    publish::{Stats, relay::Delivery},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -38,6 +44,7 @@ pub struct Counters {
     damaged: Family<Labels<0>, Counter>,
     fsync: Histograms<Labels<0>>,
     delivery: Histograms<Labels<0>>,
+    breaker: Breaker,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +59,7 @@ struct Topic {
 
 impl Counters {
     /// Registers the families; they have no series before [`Counters::declare`].
-    pub(super) fn register(registry: &mut Registry) -> Arc<Self> {
+    pub(super) fn register(registry: &mut Registry, egress: &Egress) -> Arc<Self> {
         let r = registry;
         Arc::new(Self {
             messages: add(r, &table::PUBLISH_TOTAL, Family::default()),
@@ -67,7 +74,17 @@ impl Counters {
             damaged: add(r, &table::PUBLISH_SPOOL_DAMAGED_TOTAL, Family::default()),
             fsync: histograms(r, &table::PUBLISH_FSYNC_SECONDS),
             delivery: histograms(r, &table::PUBLISH_DELIVERY_SECONDS),
+            breaker: egress.breaker(table::PUBLISH_DEPENDENCY),
         })
+    }
+
+    /// How delivery to the cluster goes.
+    pub(crate) fn delivery(&self, delivery: &Delivery) {
+        self.breaker.set(match delivery {
+            Delivery::Flowing => State::Closed,
+            Delivery::Doubtful => State::HalfOpen,
+            Delivery::Stopped(_) => State::Open,
+        });
     }
 
     /// Makes the series of the declared topics. Only the first call counts.

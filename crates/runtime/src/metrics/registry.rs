@@ -105,6 +105,7 @@ impl Handles {
     /// Registers everything; the order is that of the reference page.
     pub(super) fn register(registry: &mut Registry) -> Self {
         let r = registry;
+        let egress = Egress::register(r);
         Self {
             startup: plain_histogram(r, &table::SERVICE_STARTUP_SECONDS),
             shutdown: closed_histogram(r, &table::SERVICE_SHUTDOWN_SECONDS),
@@ -135,7 +136,8 @@ impl Handles {
             seen_requests: (0..Class::COUNT).map(|_| OnceLock::new()).collect(),
             route_none: Arc::from(ROUTE_NONE),
             active_requests: add(r, &table::HTTP_SERVER_ACTIVE_REQUESTS, Gauge::default()),
-            egress: Egress::register(r),
+            publish: publish::Counters::register(r, &egress),
+            egress,
             guards: GuardCounters::register(r),
             traces: Traces::register(r),
             exits: closed_counter(r, &table::PROCESS_EXIT_TOTAL),
@@ -147,7 +149,6 @@ impl Handles {
             orphans_reaped: add(r, &table::ORPHANS_REAPED_TOTAL, Counter::default()),
             engine_restarts: add(r, &table::ENGINE_RESTARTS_TOTAL, Counter::default()),
             logs: LogFamilies::register(r),
-            publish: publish::Counters::register(r),
             outbox: outbox::Counters::register(r),
             app_series_dropped: add(
                 r,

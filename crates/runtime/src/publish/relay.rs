@@ -200,6 +200,7 @@ impl Driver {
         let mut reports = Vec::with_capacity(REPORTS_MAX);
         let has_references = self.settings.has_references();
         let mut changes = self.secrets.changes();
+        self.counters.delivery(&Delivery::default());
         self.act(Event::Tick);
         loop {
             self.ask();
@@ -391,6 +392,7 @@ impl Driver {
             }
             _ => {}
         }
+        self.counters.delivery(&delivery);
         self.delivery.send_replace(delivery);
     }
 }
