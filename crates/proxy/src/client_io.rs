@@ -25,7 +25,7 @@ use crate::limits::{LINGER, LINGER_BYTES_MAX, Limits};
 use crate::watch::Refusal;
 
 /// Bytes that are refused wherever in a head they stand, and end it.
-const POISON: &[u8] = b"\0\r\n\r\n";
+pub(crate) const POISON: &[u8] = b"\0\r\n\r\n";
 
 /// What the socket and the exchanges of one connection know of each other.
 #[derive(Debug)]

@@ -24,6 +24,7 @@ use crate::body::{BodyError, Progress};
 use crate::connection::Client;
 use crate::fields::{self, Seen};
 use crate::forward::{self, Tunnel, UpstreamBody};
+use crate::forwarded::client_address;
 use crate::page::problem;
 use crate::router::{Route, Target, normal_host};
 use crate::server::{Counted, Drain};
@@ -227,7 +228,7 @@ impl<H: Hooks> Flight<H> {
         let seen = Seen::of(&parts.headers);
         let trusted = &client.shared.settings.trusted_proxies;
         let address = if seen.forwarded_for {
-            fields::client_address(&parts.headers, &client.peer, |it| trusted.trusts(it))
+            client_address(&parts.headers, client.peer.address, trusted)
         } else {
             client.peer.address
         };

@@ -24,7 +24,6 @@ use crate::trust::Peer;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// `x-request-id`.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -51,7 +50,7 @@ impl Seen {
                 "connection" => seen.connection = true,
                 "content-length" => seen.content_length = true,
                 "expect" => seen.expect = true,
-                "x-forwarded-for" => seen.forwarded_for = true,
+                "x-forwarded-for" | "forwarded" => seen.forwarded_for = true,
                 "x-request-id" => seen.request_id = true,
                 "te" => seen.te = true,
                 "traceparent" => seen.traceparent = true,
@@ -228,30 +227,8 @@ pub(crate) fn accepts_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The client's address, as far as trusted proxies tell.
-pub(crate) fn client_address(
-    headers: &HeaderMap,
-    peer: &Peer,
-    is_trusted: impl Fn(std::net::IpAddr) -> bool,
-) -> std::net::IpAddr {
-    if !peer.is_trusted {
-        return peer.address;
-    }
-    let mut client = peer.address;
-    let lines: Vec<&str> =
-        headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
-    for item in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let Ok(address) = item.trim().parse::<std::net::IpAddr>() else { break };
-        client = address;
-        if !is_trusted(address) {
-            break;
-        }
-    }
-    client
-}
-
-/// Keeps a sane `x-request-id`, or makes one.
-pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
+/// The `x-request-id` of a request if it is sane, or a new one.
+pub fn request_id(headers: &HeaderMap) -> HeaderValue {
     let mut incoming = headers.get_all(X_REQUEST_ID).iter();
     if let (Some(value), None) = (incoming.next(), incoming.next())
         && is_sane_id(value.as_bytes())

@@ -28,6 +28,7 @@ pub(crate) struct Framing {
     /// A line that came in pieces.
     partial: Vec<u8>,
     head: Head,
+    may_upgrade: bool,
 }
 
 /// What a head has said about its body.
@@ -105,12 +106,18 @@ pub(crate) struct Violation {
 impl Framing {
     /// A new connection.
     pub(crate) fn http1() -> Self {
-        Self { state: State::Start, partial: Vec::new(), head: Head::default() }
+        Self { may_upgrade: true, ..Self::without_upgrades() }
+    }
+
+    /// A new connection on which no upgrade is ever agreed to.
+    pub(crate) fn without_upgrades() -> Self {
+        let head = Head::default();
+        Self { state: State::Start, partial: Vec::new(), head, may_upgrade: false }
     }
 
     /// A connection that this machine has nothing to say about.
     pub(crate) fn opaque() -> Self {
-        Self { state: State::Opaque, partial: Vec::new(), head: Head::default() }
+        Self { state: State::Opaque, ..Self::http1() }
     }
 
     /// Where the client is.
@@ -240,7 +247,7 @@ impl Framing {
                 return Err(Refusal::Encoding);
             }
         } else if name.eq_ignore_ascii_case(b"upgrade") {
-            self.head.wants_upgrade = is_upgrade_honoured(value);
+            self.head.wants_upgrade = self.may_upgrade && is_upgrade_honoured(value);
         }
         Ok(())
     }

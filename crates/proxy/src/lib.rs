@@ -13,11 +13,13 @@
 //! request ends in exactly one call of [`Hooks::finished`].
 
 mod body;
+mod checked;
 mod client_io;
 mod connection;
 mod exchange;
 mod fields;
 mod forward;
+mod forwarded;
 mod framing;
 pub mod limits;
 mod link;
@@ -34,6 +36,9 @@ mod turn;
 pub mod upstream;
 pub mod watch;
 
+pub use checked::Checked;
+pub use fields::request_id;
+pub use forwarded::client_address;
 pub use limits::Limits;
 pub use page::problem;
 pub use router::{Down, Route, RouteError, Router, Target};

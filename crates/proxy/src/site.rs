@@ -226,9 +226,10 @@ impl Inside {
                 return Err(hidden());
             }
         }
-        // The directory itself may be a link that a release switches.
+        // The directory itself may be a link that a release switches, at any moment: it is followed
+        // once, so that one look-up is in one release.
         let root = std::fs::canonicalize(&self.root)?;
-        let real = std::fs::canonicalize(path)?;
+        let real = std::fs::canonicalize(root.join(below))?;
         if real.starts_with(&root) { Ok(real) } else { Err(hidden()) }
     }
 

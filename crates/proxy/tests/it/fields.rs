@@ -109,7 +109,7 @@ async fn a_trusted_proxy_is_continued() {
     let text = seen(
         &front,
         "X-Forwarded-For: 203.0.113.9, 10.0.0.1\r\nX-Forwarded-Proto: https\r\n\
-         X-Forwarded-Host: outer.test\r\nForwarded: for=203.0.113.9;proto=https\r\n",
+         X-Forwarded-Host: outer.test\r\nForwarded: for=203.0.113.9;proto=https, for=10.0.0.1\r\n",
     )
     .await;
     assert_eq!(value(&text, "x-forwarded-for"), ["203.0.113.9, 10.0.0.1", "127.0.0.1"]);
@@ -117,10 +117,26 @@ async fn a_trusted_proxy_is_continued() {
     assert_eq!(value(&text, "x-forwarded-host"), ["outer.test"]);
     assert_eq!(
         value(&text, "forwarded"),
-        ["for=203.0.113.9;proto=https", "for=127.0.0.1;host=\"shop.test\";proto=http"]
+        [
+            "for=203.0.113.9;proto=https, for=10.0.0.1",
+            "for=127.0.0.1;host=\"shop.test\";proto=http"
+        ]
     );
     // 10.0.0.1 is not trusted, so nothing left of it is believed.
     assert_eq!(front.finished().await.client.to_string(), "10.0.0.1");
+}
+
+#[tokio::test]
+async fn the_client_is_known_by_either_field_and_not_by_a_contradiction() {
+    let mut front = Front::before(echo().await).await;
+    for (lines, client) in [
+        ("Forwarded: for=\"[2001:db8::7]:4711\"\r\n", "2001:db8::7"),
+        ("X-Forwarded-For: 192.0.2.1:5000\r\n", "192.0.2.1"),
+        ("X-Forwarded-For: 192.0.2.1\r\nForwarded: for=203.0.113.5\r\n", "127.0.0.1"),
+    ] {
+        seen(&front, lines).await;
+        assert_eq!(front.finished().await.client.to_string(), client, "{lines}");
+    }
 }
 
 #[tokio::test]

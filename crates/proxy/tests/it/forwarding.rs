@@ -281,6 +281,26 @@ async fn the_application_decides_about_expect_100_continue() {
 }
 
 #[tokio::test]
+async fn an_application_that_ignores_expect_gets_the_body_after_a_wait() {
+    let app = script(|mut socket, _| async move {
+        assert!(read_head(&mut socket).await.to_lowercase().contains("expect: 100-continue"));
+        // It says nothing until it has all of it, as RFC 9110, 10.1.1 lets it.
+        assert_eq!(read_exactly(&mut socket, 5).await, b"hello");
+        socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    })
+    .await;
+    let front = Front::before(app).await;
+    let expect = "Host: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    let mut client = front.connect().await;
+    client.write_all(format!("POST / HTTP/1.1\r\n{expect}hello").as_bytes()).await.unwrap();
+    let mut answer = within(read_head(&mut client)).await;
+    if status(&answer) == "HTTP/1.1 100 Continue" {
+        answer = within(read_head(&mut client)).await;
+    }
+    assert_eq!(status(&answer), "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
 async fn an_application_that_breaks_off_cuts_the_answer_visibly() {
     let app = script(|mut socket, _| async move {
         read_head(&mut socket).await;

@@ -155,3 +155,63 @@ fn a_directory_that_is_not_there_is_an_error_that_names_it() {
     let error = Site::new(Path::new("does/not/exist"), &SiteSettings::default()).unwrap_err();
     assert!(error.to_string().starts_with("cannot serve `does/not/exist`"), "{error}");
 }
+
+/// A directory whose pages say one letter, over and over.
+fn release(directory: &Path, letter: &str) {
+    for name in ["index.html", "app.js", "deep/page.html"] {
+        write(&directory.join(letter), name, &letter.repeat(200_000));
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_is_switched_under_load_is_never_missing_and_never_mixed() {
+    let directory = tempfile::tempdir().unwrap();
+    for letter in ["a", "b"] {
+        release(directory.path(), letter);
+    }
+    let root = directory.path().to_path_buf();
+    let switch = move |letter: &str| {
+        std::os::unix::fs::symlink(letter, root.join("fresh")).unwrap();
+        std::fs::rename(root.join("fresh"), root.join("current")).unwrap();
+    };
+    switch("a");
+    let site = Site::new(&directory.path().join("current"), &SiteSettings::default()).unwrap();
+    let router = Router::single("site", Target::Site(site));
+    let front = std::sync::Arc::new(Front::with(Settings::default(), router).await);
+    let clients: Vec<_> = ["/", "/app.js", "/deep/page.html", "/"]
+        .into_iter()
+        .map(|path| {
+            let front = std::sync::Arc::clone(&front);
+            tokio::spawn(async move {
+                let mut seen = std::collections::BTreeSet::new();
+                for _ in 0..150 {
+                    let answer = get(&front, path, "").await;
+                    assert_eq!(status(&answer), "HTTP/1.1 200 OK", "{path}");
+                    let body = answer.split("\r\n\r\n").nth(1).unwrap();
+                    assert_eq!(body.len(), 200_000);
+                    let letter = body.as_bytes()[0];
+                    assert!(body.bytes().all(|it| it == letter), "{path} is of two releases");
+                    seen.insert(letter);
+                }
+                seen
+            })
+        })
+        .collect();
+    // On a thread of its own: a switch comes between any two steps of an answer.
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let switching = std::thread::spawn(move || {
+        let mut n_switches = 0;
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            switch(["b", "a"][n_switches % 2]);
+            n_switches += 1;
+        }
+        n_switches
+    });
+    let mut seen = std::collections::BTreeSet::new();
+    for client in clients {
+        seen.extend(client.await.unwrap());
+    }
+    drop(stop);
+    let n_switches = switching.join().unwrap();
+    assert_eq!(seen.len(), 2, "both releases were served, after {n_switches} switches");
+}
