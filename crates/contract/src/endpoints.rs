@@ -69,6 +69,9 @@ impl Listeners {
 /// `Cache-Control` of every answer in this table.
 pub const CACHE_CONTROL: &str = "no-store";
 
+/// Of endpoints whose use is recorded before it has an effect.
+const UNAUDITED: (u16, &str) = (503, "the audit log cannot be kept, so nothing was done");
+
 /// Whether the process can still do its work.
 pub const LIVE: Endpoint = Endpoint {
     path: "/live",
@@ -147,7 +150,7 @@ pub const DRAIN: Endpoint = Endpoint {
     aliases: &[],
     method: Method::Post,
     listeners: Listeners::Socket,
-    statuses: &[(204, "unready from now on"), (403, "asked over TCP")],
+    statuses: &[(204, "unready from now on"), (403, "asked over TCP"), UNAUDITED],
     body: "empty",
     meaning: "the service is unready until it ends, but goes on serving what comes",
 };
@@ -220,7 +223,11 @@ pub const DEAD_RETRY: Endpoint = Endpoint {
     aliases: &[],
     method: Method::Post,
     listeners: Listeners::Admin,
-    statuses: &[(202, "accepted, under a new number"), (404, "there is no such dead letter")],
+    statuses: &[
+        (202, "accepted, under a new number"),
+        (404, "there is no such dead letter"),
+        UNAUDITED,
+    ],
     body: "Published",
     meaning: "the dead letter is a message again, the last of its topic",
 };
@@ -231,7 +238,7 @@ pub const DEAD_DROP: Endpoint = Endpoint {
     aliases: &[],
     method: Method::Post,
     listeners: Listeners::Admin,
-    statuses: &[(204, "gone"), (404, "there is no such dead letter")],
+    statuses: &[(204, "gone"), (404, "there is no such dead letter"), UNAUDITED],
     body: "empty",
     meaning: "the dead letter is removed for good",
 };
@@ -242,7 +249,7 @@ pub const HOLD: Endpoint = Endpoint {
     aliases: &[],
     method: Method::Post,
     listeners: Listeners::Socket,
-    statuses: &[(204, "unready until `/v1/ready`"), (403, "asked over TCP")],
+    statuses: &[(204, "unready until `/v1/ready`"), (403, "asked over TCP"), UNAUDITED],
     body: "empty",
     meaning: "the service is unready, with the reason `held`, until it is released",
 };
@@ -253,7 +260,7 @@ pub const RELEASE: Endpoint = Endpoint {
     aliases: &[],
     method: Method::Post,
     listeners: Listeners::Socket,
-    statuses: &[(204, "no longer held"), (403, "asked over TCP")],
+    statuses: &[(204, "no longer held"), (403, "asked over TCP"), UNAUDITED],
     body: "empty",
     meaning: "`/v1/unready` no longer holds; a drain and a dependency that is down still do",
 };

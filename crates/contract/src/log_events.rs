@@ -135,6 +135,42 @@ pub const NOTIFY_REFUSED: Event = event(
     &["pid"],
     "a process that is not the application's wrote to the notify socket; said once",
 );
+/// The audit log cannot be kept.
+pub const AUDIT_FAILING: Event = event(
+    "audit.failing",
+    &["output"],
+    "records of the audit log are lost; what must not happen unrecorded is refused",
+);
+/// The audit log is kept again.
+pub const AUDIT_KEPT: Event = event(
+    "audit.kept",
+    &["lost"],
+    "the audit log is kept again; so many records were lost meanwhile",
+);
+/// Published keys cannot be fetched.
+pub const JWKS_FAILING: Event = event(
+    "jwks.failing",
+    &["output", "age_s"],
+    "the keys of tokens cannot be fetched: the last ones, so many seconds old, serve on",
+);
+/// They were not fetched for too long.
+pub const JWKS_EXPIRED: Event = event(
+    "jwks.expired",
+    &["output", "age_s"],
+    "the keys of tokens were not fetched for longer than `stale`: tokens get 503",
+);
+/// They are fetched again.
+pub const JWKS_FETCHED: Event =
+    event("jwks.fetched", &["keys"], "the keys of tokens were fetched, or fetched again");
+/// The shared secret changed.
+pub const JWT_SECRET_CHANGED: Event =
+    event("jwt.secret_changed", &[], "the shared secret of tokens has a new value");
+/// Its new value cannot be used.
+pub const JWT_SECRET_REFUSED: Event = event(
+    "jwt.secret_refused",
+    &["output"],
+    "the new shared secret of tokens cannot be used: the last one stays",
+);
 /// The cluster cannot be reached.
 pub const PUBLISH_STOPPED: Event = event(
     "publish.stopped",
@@ -211,6 +247,13 @@ pub const ALL: &[&Event] = &[
     &TRACES_FAILING,
     &TRACES_EXPORTED,
     &NOTIFY_REFUSED,
+    &AUDIT_FAILING,
+    &AUDIT_KEPT,
+    &JWKS_FETCHED,
+    &JWKS_FAILING,
+    &JWKS_EXPIRED,
+    &JWT_SECRET_CHANGED,
+    &JWT_SECRET_REFUSED,
     &PUBLISH_STOPPED,
     &PUBLISH_RESUMED,
     &PUBLISH_DEAD_LETTER,

@@ -468,6 +468,34 @@ pub const JWT_VERIFICATIONS_TOTAL: Metric = labelled(
         ]),
     }],
 );
+/// Records of the audit log.
+pub const AUDIT_RECORDS_TOTAL: Metric = labelled(
+    metric(
+        "audit_records_total",
+        Kind::Counter,
+        Unit::Count,
+        "Records for the audit log: on the disk, or lost because it could not be written or \
+         synced; absent without `--audit-log`",
+    ),
+    &[Label { name: "outcome", values: Values::Closed(&["kept", "lost"]) }],
+);
+/// Attempts to fetch published keys.
+pub const JWKS_FETCHES_TOTAL: Metric = labelled(
+    metric(
+        "jwks_fetches_total",
+        Kind::Counter,
+        Unit::Count,
+        "Attempts to fetch the keys that tokens are checked with; absent without `jwks`",
+    ),
+    &[Label { name: "outcome", values: Values::Closed(&["fetched", "failed"]) }],
+);
+/// Whether there are keys that may be used, and how old they are.
+pub const JWKS_AGE_SECONDS: Metric = metric(
+    "jwks_age_seconds",
+    Kind::Gauge,
+    Unit::Seconds,
+    "Time since the keys in use were last fetched, at the last attempt; absent before the first",
+);
 /// Decisions of the policy.
 pub const POLICY_DECISIONS_TOTAL: Metric = labelled(
     metric(
@@ -751,6 +779,9 @@ pub const ALL: &[&Metric] = &[
     &RATE_LIMIT_DECISIONS_TOTAL,
     &RATE_LIMIT_CLIENTS,
     &JWT_VERIFICATIONS_TOTAL,
+    &JWKS_FETCHES_TOTAL,
+    &JWKS_AGE_SECONDS,
+    &AUDIT_RECORDS_TOTAL,
     &POLICY_DECISIONS_TOTAL,
     &POLICY_DECISION_LATENCY_SECONDS,
     &TRACE_SPANS_TOTAL,

@@ -8,6 +8,7 @@
 //! Invariant: no answer but that of `/metrics` waits for anything, and that one is bounded.
 
 mod answer;
+mod audited;
 pub mod client;
 mod health;
 mod serve;
@@ -22,6 +23,7 @@ pub use answer::respond;
 pub(crate) use answer::{json, refuse, reply};
 pub use serve::{Listener, Server, serve};
 
+use crate::audit::Audit;
 use crate::board::Board;
 use crate::egress::Egress;
 use crate::error::Error;
@@ -88,6 +90,8 @@ pub struct Admin {
     pub egress: Option<Arc<Egress>>,
     /// Where messages go in, when something can be published.
     pub publisher: Option<Publisher>,
+    /// Where it is kept who changed what.
+    pub audit: Audit,
 }
 
 /// Where a request came from.
@@ -137,6 +141,10 @@ mod tests {
     }
 
     fn rig_with(app_metrics: Option<AppMetrics>) -> Rig {
+        rig_of(app_metrics, Audit::off())
+    }
+
+    fn rig_of(app_metrics: Option<AppMetrics>, audit: Audit) -> Rig {
         let identity = Identity {
             service: "api".into(),
             version: "1.2".into(),
@@ -150,6 +158,7 @@ mod tests {
             details: DetailPolicy::Local,
             egress: None,
             publisher: None,
+            audit,
         });
         let directory = tempfile::tempdir().expect("a directory");
         let sock = directory.path().join("sock");
@@ -400,6 +409,63 @@ mod tests {
         assert_eq!(rig.ask("/ready").0, 200);
         assert!(rig.raw_on_sock(&post).starts_with("HTTP/1.1 204 "));
         assert_eq!(rig.ask("/ready").1["reasons"], serde_json::json!(["draining"]));
+    }
+
+    fn audited(path: &std::path::Path) -> Rig {
+        rig_of(None, Audit::open(path, "api", "api-1", |_| ()).expect("a log"))
+    }
+
+    #[test]
+    fn a_deed_is_on_the_disk_before_it_is_answered() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = directory.path().join("audit.log");
+        let rig = audited(&log);
+        rig.start();
+        let post = |path: &str, id: &str| request("POST", path, &format!("X-Request-Id: {id}\r\n"));
+        let record = || -> Value {
+            let text = std::fs::read_to_string(&log).expect("a log");
+            serde_json::from_str(text.lines().last().expect("a line")).expect("JSON")
+        };
+        for (path, action) in
+            [("/v1/unready", "unready"), ("/v1/ready", "ready"), ("/v1/drain", "drain")]
+        {
+            let answer = rig.raw_on_sock(&post(path, "id-7"));
+            assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+            assert!(answer.contains("x-request-id: id-7\r\n"), "{answer}");
+            let record = record();
+            assert_eq!((&record["action"], &record["target"]), (&action.into(), &path.into()));
+            assert_eq!(record["details"]["request_id"], "id-7");
+            let who = format!("uid {}, pid {}", nix::unistd::getuid(), std::process::id());
+            assert_eq!(record["actor"], who.as_str());
+            assert_eq!(record["outcome"], "allowed");
+        }
+        let answer = rig.raw(&post("/v1/drain", "evil id"));
+        assert!(answer.starts_with("HTTP/1.1 403 ") && !answer.contains("evil"), "{answer}");
+        // Only noted: it is there when the next one is.
+        assert!(rig.raw_on_sock(&post("/v1/ready", "last")).starts_with("HTTP/1.1 204 "));
+        let text = std::fs::read_to_string(&log).expect("a log");
+        let denied = text.lines().find(|line| line.contains("\"outcome\":\"denied\""));
+        assert!(denied.expect("a record").contains("\"actor\":\"127.0.0.1:"), "{text}");
+        // Nothing to retry: the record says that it came to nothing.
+        let answer = rig.raw_on_sock(&post("/v1/spool/dlq/3/retry", "dead"));
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        assert!(rig.raw_on_sock(&post("/v1/ready", "last")).starts_with("HTTP/1.1 204 "));
+        let text = std::fs::read_to_string(&log).expect("a log");
+        let of_dead = text.lines().filter(|line| line.contains("dead_letter.retry"));
+        assert_eq!(of_dead.filter(|line| line.contains("\"request_id\":\"dead\"")).count(), 2);
+        crate::audit::verify(&log).expect("a chain");
+    }
+
+    #[test]
+    fn what_cannot_be_recorded_is_not_done() {
+        for device in ["/dev/full", "/dev/null"] {
+            let rig = audited(std::path::Path::new(device));
+            rig.start();
+            let answer = rig.raw_on_sock(&request("POST", "/v1/drain", ""));
+            assert!(answer.starts_with("HTTP/1.1 503 "), "{device}: {answer}");
+            assert!(answer.contains("`drain` was not done, because the audit log"), "{answer}");
+            assert_eq!(rig.ask("/ready").0, 200, "{device}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!
 //! Invariant: it never outlives its guard, and one task alone moves the lifecycle.
 
+mod audit;
 mod changes;
 mod control;
 mod driver;
@@ -48,7 +49,7 @@ use crate::{
     probe,
     publish::{self, Publisher},
     secret::Handle,
-    settings::{Identity, LogMode, Settings, Workload},
+    settings::{LogMode, Settings, Workload},
     telemetry::Tracer,
     wire::Environment,
 };
@@ -102,6 +103,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     let guard = std::os::unix::process::parent_id();
     let outward = Outward::new(board.clone(), guard);
     let secrets = Handle::new(settings.secrets.clone(), Some(metrics.clone()));
+    let audit = audit::open(&settings, &metrics, &sink)?;
     let mut parts = Parts {
         board,
         metrics,
@@ -110,11 +112,12 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
         ingress: None,
         outward,
         secrets,
-        audit: open_audit(&settings)?,
+        audit,
         app_env: Environment::default(),
         tracer: Tracer::off(),
         publisher: None,
     };
+    audit::started(&parts, &snapshot);
     let _exporting = spans::start_tracing(&settings, &mut parts);
     let secrets = Secrets::new(&settings, &parts, &snapshot, &log_beats);
     let has_references = settings.probes.values().any(secrets::refers);
@@ -137,6 +140,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
         app_metrics: settings.app.metrics_url().and_then(|url| AppMetrics::new(&url).ok()),
         details: settings.details,
         publisher,
+        audit: parts.audit.clone(),
     });
     let _admin = serve_admin(inheritance.admin_tcp, inheritance.admin_sock, &admin)
         .map_err(setup("serve its admin endpoints"))?;
@@ -220,14 +224,6 @@ fn serve_admin(
     tcp.into_iter().chain(sock).map(|listener| admin::serve(listener, admin.clone())).collect()
 }
 
-/// Opens the audit log, if there is one.
-fn open_audit(settings: &Settings) -> Result<Audit, Error> {
-    let Some(path) = &settings.audit_log else { return Ok(Audit::off()) };
-    let Identity { service, instance, .. } = &settings.identity;
-    let failed = |error| setup("keep its audit log")(io::Error::other(error));
-    Audit::open(path, service, instance).map_err(failed)
-}
-
 /// Serves the service port, if there is one. Until the app listens, requests wait for it.
 async fn start_ingress(
     listener: Option<TcpListener>,
@@ -246,7 +242,8 @@ async fn start_ingress(
             Behind::App(SocketAddr::new(settings.app.host, settings.app.port.unwrap_or_default()))
         }
     };
-    ingress.guards.jwt = fill_jwt(ingress.guards.jwt, &parts.secrets).await?;
+    let (jwt, hmac) = fill_jwt(ingress.guards.jwt, &parts.secrets).await?;
+    ingress.guards.jwt = jwt;
     let parts = ingress::Parts {
         service: settings.identity.service.clone(),
         behind,
@@ -255,6 +252,7 @@ async fn start_ingress(
         app_health: ingress.app_health,
         details: settings.details,
         guards: ingress.guards,
+        hmac,
         audit: parts.audit.clone(),
         board: parts.board.clone(),
         metrics: parts.metrics.clone(),
@@ -265,18 +263,33 @@ async fn start_ingress(
     ingress::start(listener, parts).map(Some).map_err(failed)
 }
 
-/// Puts the shared secret into the token settings, as a JSON string whatever is in it.
-async fn fill_jwt(text: Option<String>, secrets: &Handle) -> Result<Option<String>, Error> {
-    let Some(text) = text else { return Ok(None) };
+/// Puts the shared secret into the token settings, as a JSON string whatever is in it, and follows
+/// it: what comes second gives its new values.
+async fn fill_jwt(
+    text: Option<String>,
+    secrets: &Handle,
+) -> Result<(Option<String>, Option<ingress::SharedSecret>), Error> {
+    let Some(text) = text else { return Ok((None, None)) };
     let Ok(mut settings) = serde_json::from_str::<serde_json::Value>(&text) else {
-        return Ok(Some(text));
+        return Ok((Some(text), None));
     };
-    let Some(hmac) = settings.get("hmac").and_then(|hmac| hmac.as_str()) else {
-        return Ok(Some(text));
+    let Some(hmac) = settings.get("hmac").and_then(|hmac| hmac.as_str()).map(str::to_owned) else {
+        return Ok((Some(text), None));
     };
+    let mut changes = secrets.changes();
     let failed = |error| setup("read the secret of tokens")(io::Error::other(error));
-    settings["hmac"] = secrets.fill(hmac).await.map_err(failed)?.into();
-    Ok(Some(settings.to_string()))
+    let value = secrets.fill(&hmac).await.map_err(failed)?;
+    settings["hmac"] = value.clone().into();
+    let (fresh, following) = tokio::sync::watch::channel(ingress::Secret(value));
+    let secrets = secrets.clone();
+    tokio::spawn(async move {
+        while !fresh.is_closed() && changes.changed().await.is_ok() {
+            // A value that is gone changes nothing: the last one serves on.
+            let Ok(value) = secrets.fill_now(&hmac) else { continue };
+            fresh.send_if_modified(|last| std::mem::replace(&mut last.0, value.clone()) != value);
+        }
+    });
+    Ok((Some(settings.to_string()), Some(following)))
 }
 
 /// Signals to stop are for the guard. They are handled, not ignored: an ignored signal would stay

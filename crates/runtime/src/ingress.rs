@@ -14,6 +14,7 @@
 
 pub mod admit;
 pub mod jwt;
+mod key_news;
 pub mod limit;
 pub mod path;
 pub mod policy;
@@ -39,7 +40,7 @@ use crate::metrics::Metrics;
 use crate::telemetry::Tracer;
 pub use admit::{GuardError, GuardSettings};
 use admit::{Guards, Surroundings};
-pub use jwt::Rejection;
+pub use jwt::{Rejection, Secret};
 use watch::Watch;
 
 /// How long a request waits for an app that accepts no connections.
@@ -64,6 +65,9 @@ pub enum Behind {
     },
 }
 
+/// The secret that tokens are signed with, now and whenever it changes.
+pub type SharedSecret = tokio::sync::watch::Receiver<Secret>;
+
 /// What an ingress is made of.
 #[derive(Clone, Debug)]
 pub struct Parts {
@@ -81,6 +85,8 @@ pub struct Parts {
     pub details: DetailPolicy,
     /// Who gets in.
     pub guards: GuardSettings,
+    /// The secret of tokens, when it may change.
+    pub hmac: Option<SharedSecret>,
     /// Where refusals are kept.
     pub audit: Audit,
     /// The state that the health paths tell.
@@ -159,6 +165,7 @@ fn guards(parts: &Parts) -> Result<Option<Guards>, GuardError> {
     let around = Surroundings {
         service: parts.service.clone(),
         counters: parts.metrics.guards(),
+        hmac: parts.hmac.clone(),
         audit: parts.audit.clone(),
         sink: parts.sink.clone(),
     };
@@ -255,6 +262,7 @@ mod tests {
             app_health: false,
             details: DetailPolicy::default(),
             guards: GuardSettings::default(),
+            hmac: None,
             audit: Audit::off(),
             board: Arc::clone(&board),
             metrics: Arc::clone(&metrics),
@@ -458,6 +466,7 @@ mod tests {
             app_health: false,
             details: DetailPolicy::default(),
             guards: GuardSettings::default(),
+            hmac: None,
             audit: Audit::off(),
             board: Arc::clone(&rig.board),
             metrics: Arc::clone(&rig.metrics),

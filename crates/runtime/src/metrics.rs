@@ -340,6 +340,8 @@ mod tests {
         let guards = metrics.guards();
         guards.limited(true, 1);
         guards.verified(None);
+        guards.fetched_keys(true, Some(age));
+        guards.recorded(1);
         guards.decided(true, false, Duration::from_micros(90));
         metrics.outbox().declare();
         let published = metrics.publish();

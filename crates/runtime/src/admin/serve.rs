@@ -22,7 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::answer::{Form, answer, refuse, refuse_method, reply, unknown_path};
+use super::audited::{Caller, Deed};
 use super::{Admin, Peer};
+use crate::audit::Outcome;
 use crate::board::Moment;
 use crate::egress::{Egress, ResponseBody};
 use crate::metrics::form_for;
@@ -81,7 +83,7 @@ pub fn serve(listener: Listener, admin: Arc<Admin>) -> io::Result<Server> {
                 let (stream, address) = listener.accept().await?;
                 // Without it a small answer may wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
-                Ok((stream, Peer::Tcp(address.ip())))
+                Ok((stream, Peer::Tcp(address.ip()), Caller(address.to_string())))
             }))
         }
         Listener::Unix(listener) => {
@@ -89,14 +91,15 @@ pub fn serve(listener: Listener, admin: Arc<Admin>) -> io::Result<Server> {
             let listener = UnixListener::from_std(listener)?;
             tokio::spawn(accept(admin, async move || {
                 let (stream, _) = listener.accept().await?;
-                Ok((stream, Peer::Socket))
+                let caller = Caller::of_socket(stream.peer_cred().ok());
+                Ok((stream, Peer::Socket, caller))
             }))
         }
     };
     Ok(Server { task })
 }
 
-async fn accept<S>(admin: Arc<Admin>, next: impl AsyncFn() -> io::Result<(S, Peer)>)
+async fn accept<S>(admin: Arc<Admin>, next: impl AsyncFn() -> io::Result<(S, Peer, Caller)>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -105,9 +108,9 @@ where
     while let Ok(permit) = room.clone().acquire_owned().await {
         while connections.try_join_next().is_some() {}
         match next().await {
-            Ok((stream, peer)) => {
+            Ok((stream, peer, caller)) => {
                 let admin = admin.clone();
-                connections.spawn(converse(stream, peer, admin, Place::new(permit)));
+                connections.spawn(converse(stream, (peer, caller), admin, Place::new(permit)));
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
@@ -140,13 +143,18 @@ impl Place {
 }
 
 /// One connection, to its end.
-async fn converse<S>(stream: S, peer: Peer, admin: Arc<Admin>, place: Arc<Place>)
-where
+async fn converse<S>(
+    stream: S,
+    (peer, caller): (Peer, Caller),
+    admin: Arc<Admin>,
+    place: Arc<Place>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let kept = place.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let (admin, place) = (admin.clone(), place.clone());
+        request.extensions_mut().insert(caller.clone());
         async move { Ok::<_, Infallible>(admin.answer_all(request, peer, &place).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -154,7 +162,7 @@ where
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(proxy::Checked::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
     // How a connection ended is the client's affair; nothing here depends on it.
     if tokio::time::timeout(CONNECTION_LIFETIME, connection.as_mut()).await.is_ok() {
@@ -204,7 +212,34 @@ impl Admin {
         if is_head { response.map(|_| Bytes::new()) } else { response }
     }
 
+    /// Answers, and has what changes something recorded first.
     async fn answer(
+        &self,
+        endpoint: &'static Endpoint,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> Response<Bytes> {
+        let Some(deed) = Deed::of(endpoint, &request, peer) else {
+            return self.act(endpoint, request, peer).await;
+        };
+        let mut response = if deed.is_forbidden {
+            self.audit.record(deed.entry(Outcome::Denied, None));
+            self.act(endpoint, request, peer).await
+        } else {
+            match self.audit.commit(deed.entry(Outcome::Allowed, None)).await {
+                Ok(()) => self.act(endpoint, request, peer).await,
+                Err(why) => deed.refused(&why),
+            }
+        };
+        let status = response.status();
+        if !status.is_success() && !deed.is_forbidden {
+            self.audit.record(deed.entry(Outcome::Failed, Some(status)));
+        }
+        deed.name(response.headers_mut());
+        response
+    }
+
+    async fn act(
         &self,
         endpoint: &'static Endpoint,
         request: Request<Incoming>,

@@ -1,6 +1,7 @@
 //! The log as a whole: written, torn, rotated, forged.
 
 use std::io::Write;
+use std::sync::Mutex;
 
 use proptest::prelude::*;
 
@@ -18,7 +19,7 @@ fn entry(target: &str) -> Entry {
 
 /// A log with so many records, written and closed.
 fn log(path: &Path, n_records: usize) {
-    let audit = Audit::open(path, "api", "api-1").expect("a log");
+    let audit = Audit::open(path, "api", "api-1", |_| ()).expect("a log");
     for number in 0..n_records {
         audit.record(entry(&number.to_string()));
     }
@@ -96,7 +97,7 @@ fn a_log_whose_end_was_changed_is_not_continued() {
     log(&path, 2);
     let text = std::fs::read_to_string(&path).expect("text");
     std::fs::write(&path, text.replace("\"target\":\"1\"", "\"target\":\"2\"")).expect("written");
-    let error = Audit::open(&path, "api", "api-1").expect_err("forged").to_string();
+    let error = Audit::open(&path, "api", "api-1", |_| ()).expect_err("forged").to_string();
     assert!(error.contains("plimsoll audit verify"), "{error}");
 }
 
@@ -108,7 +109,7 @@ fn a_file_that_was_put_aside_links_to_the_next() {
     let writer = writer::Writer::open(&path, "api", "api-1", lost).expect("a log");
     let mut writer = writer.rotating_at(600);
     for number in 0..12 {
-        writer.write(&writer::Record::now(entry(&number.to_string()))).expect("room");
+        writer.write(&writer::Record::now(entry(&number.to_string()), None)).expect("room");
     }
     drop(writer);
     let mut files: Vec<_> = std::fs::read_dir(directory.path())
@@ -141,13 +142,72 @@ fn records_without_room_are_counted_in_the_next_one() {
     let path = directory.path().join("audit.log");
     let lost = Arc::new(AtomicU64::new(7));
     let mut writer = writer::Writer::open(&path, "api", "api-1", lost).expect("a log");
-    writer.write(&writer::Record::now(entry("next"))).expect("room");
+    writer.write(&writer::Record::now(entry("next"), None)).expect("room");
     let text = std::fs::read_to_string(&path).expect("text");
     assert!(
         text.contains("\"action\":\"audit.lost\"") && text.contains("{\"records\":7}"),
         "{text}"
     );
     assert_eq!(verify(&path).expect("a chain").n_records, 2);
+}
+
+/// A log that remembers what was told of it.
+fn heard(path: &Path) -> (Audit, Arc<Mutex<Vec<String>>>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ears = Arc::clone(&heard);
+    let tell = move |told: Told<'_>| ears.lock().expect("no panic").push(format!("{told:?}"));
+    (Audit::open(path, "api", "api-1", tell).expect("a log"), heard)
+}
+
+#[tokio::test]
+async fn what_was_committed_is_in_the_file_when_the_answer_comes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("audit.log");
+    let (audit, heard) = heard(&path);
+    for n_records in 1..4 {
+        audit.commit(entry("now")).await.expect("kept");
+        assert_eq!(verify(&path).expect("a chain").n_records, n_records);
+    }
+    assert_eq!(heard.lock().expect("no panic").len(), 3);
+}
+
+#[tokio::test]
+async fn a_write_that_fails_is_answered_and_told() {
+    let (audit, heard) = heard(Path::new("/dev/full"));
+    let why = audit.commit(entry("x")).await.expect_err("it is full");
+    assert!(matches!(&why, Unkept::Write(_)) && why.to_string().contains("No space"), "{why}");
+    assert!(heard.lock().expect("no panic")[0].starts_with("Lost(1, Write"));
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_is_answered_and_told() {
+    // It takes every byte and can keep none.
+    let (audit, heard) = heard(Path::new("/dev/null"));
+    let why = audit.commit(entry("x")).await.expect_err("nothing is kept");
+    assert!(matches!(why, Unkept::Sync(_)), "{why}");
+    assert!(heard.lock().expect("no panic")[0].starts_with("Lost(1, Sync"));
+}
+
+#[test]
+fn what_was_not_synced_is_taken_back_and_counted_in_the_next_record() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("audit.log");
+    let lost = Arc::new(AtomicU64::new(0));
+    let mut writer = writer::Writer::open(&path, "api", "api-1", lost).expect("a log");
+    let take = |writer: &mut writer::Writer, target: &str| {
+        writer.take(writer::Record::now(entry(target), None));
+    };
+    take(&mut writer, "first");
+    writer.sync().expect("synced");
+    take(&mut writer, "second");
+    take(&mut writer, "third");
+    let kept = writer.with_file_that_cannot_sync(|writer| writer.sync().expect_err("no sync"));
+    assert_eq!(kept.raw_os_error(), Some(nix::libc::EINVAL));
+    take(&mut writer, "fourth");
+    writer.sync().expect("synced");
+    assert_eq!(verify(&path).expect("a chain").n_records, 3, "first, the count, fourth");
+    let text = std::fs::read_to_string(&path).expect("text");
+    assert!(text.contains("{\"records\":2}") && !text.contains("second"), "{text}");
 }
 
 proptest! {

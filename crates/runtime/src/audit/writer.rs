@@ -1,8 +1,11 @@
 //! The thread that writes records, and the files it writes.
 //!
-//! It deliberately goes on after a write that failed: the line is taken back, its records are
-//! counted as lost, and the next ones are tried. Invariant: the file ends in a whole line whenever
-//! a write has returned, and `self.last` is the hash of that line.
+//! It deliberately goes on after a write or a sync that failed: what is not certain is taken back,
+//! its records are told and counted as lost, and the next ones are tried. A sync that fails says
+//! nothing of which pages are on the disk, and the next one may succeed without them: so everything
+//! since the last good one is cut off and written again only as a count. Invariant: the file ends
+//! in a whole line whenever a write has returned (or nothing more is written to it), and
+//! `self.last` is the hash of that line.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,9 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
 use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
 
 use super::chain::{self, GENESIS, LINE_BYTES_MAX};
-use super::{Entry, Outcome, QUEUE_MAX};
+use super::{Entry, Outcome, QUEUE_MAX, Tell, Told, Unkept};
 
 /// Bytes after which a file is put aside and a new one begun.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -47,16 +51,20 @@ pub enum AuditError {
     },
 }
 
+/// Who waits for a record, if anybody does.
+type Waiter = Option<oneshot::Sender<Result<(), Unkept>>>;
+
 /// An entry with its time.
 #[derive(Debug)]
 pub(super) struct Record {
     entry: Entry,
     time: jiff::Timestamp,
+    waiter: Waiter,
 }
 
 impl Record {
-    pub(super) fn now(entry: Entry) -> Self {
-        Self { entry, time: jiff::Timestamp::now() }
+    pub(super) fn now(entry: Entry, waiter: Waiter) -> Self {
+        Self { entry, time: jiff::Timestamp::now(), waiter }
     }
 }
 
@@ -70,7 +78,16 @@ pub(super) struct Writer {
     service: String,
     instance: String,
     lost: Arc<AtomicU64>,
+    tell: Tell,
     bytes_max: u64,
+    /// Bytes, and the last hash, of what is known to be on the disk.
+    synced: (u64, String),
+    /// Those of the records behind that.
+    unsynced: Vec<Waiter>,
+    /// Lost records whose count is behind that.
+    n_lost_unsynced: u64,
+    /// Whether the file may be longer than `n_bytes`.
+    is_torn: bool,
 }
 
 impl Writer {
@@ -90,7 +107,12 @@ impl Writer {
             service: service.to_owned(),
             instance: instance.to_owned(),
             lost,
+            tell: Arc::new(|_| ()),
             bytes_max: FILE_BYTES_MAX,
+            synced: (0, GENESIS.to_owned()),
+            unsynced: Vec::new(),
+            n_lost_unsynced: 0,
+            is_torn: false,
         };
         let n_torn = writer.mend().map_err(failed)?;
         let broken = || AuditError::Broken { path: path.to_path_buf() };
@@ -105,7 +127,13 @@ impl Writer {
             writer.own("audit.recovered", Outcome::Failed, details).map_err(failed)?;
             writer.file.sync_data().map_err(failed)?;
         }
+        writer.synced = (writer.n_bytes, writer.last.clone());
         Ok(writer)
+    }
+
+    pub(super) fn telling(mut self, tell: Tell) -> Self {
+        self.tell = tell;
+        self
     }
 
     #[cfg(test)]
@@ -114,18 +142,71 @@ impl Writer {
         self
     }
 
+    /// Does something while the log's file is one that takes bytes and keeps none.
+    #[cfg(test)]
+    pub(super) fn with_file_that_cannot_sync<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let null = append(Path::new("/dev/null")).expect("a device");
+        let file = std::mem::replace(&mut self.file, null);
+        let done = act(self);
+        self.file = file;
+        done
+    }
+
     /// Writes what comes until nobody can send any more. Whatever waits is synced together.
     pub(super) fn run(mut self, queue: &Receiver<Record>) {
         while let Ok(first) = queue.recv() {
             let rest = std::iter::from_fn(|| queue.try_recv().ok()).take(QUEUE_MAX);
             for record in std::iter::once(first).chain(rest) {
-                if self.write(&record).is_err() {
-                    self.lost.fetch_add(1, Ordering::Relaxed);
-                }
+                self.take(record);
             }
-            // A disk that does not sync will say so at a write; here there is nobody to tell.
-            let _synced = self.file.sync_data();
+            if !self.unsynced.is_empty() {
+                // Who waits was told; the next record tries again.
+                let _ = self.sync();
+            }
         }
+    }
+
+    pub(super) fn take(&mut self, mut record: Record) {
+        let waiter = record.waiter.take();
+        match self.write(&record) {
+            Ok(()) => self.unsynced.push(waiter),
+            Err(error) => self.lose(vec![waiter], &Unkept::Write(error.to_string())),
+        }
+    }
+
+    /// Makes sure of what was written since the last time, or takes all of it back.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        let synced = self.file.sync_data();
+        let waiters = std::mem::take(&mut self.unsynced);
+        let n_lost = std::mem::take(&mut self.n_lost_unsynced);
+        match &synced {
+            Ok(()) => {
+                self.synced = (self.n_bytes, self.last.clone());
+                if !waiters.is_empty() {
+                    (self.tell)(Told::Kept(waiters.len() as u64));
+                }
+                answer(waiters, &Ok(()));
+            }
+            Err(error) => {
+                (self.n_bytes, self.last) = self.synced.clone();
+                self.cut();
+                self.lost.fetch_add(n_lost, Ordering::Relaxed);
+                self.lose(waiters, &Unkept::Sync(error.to_string()));
+            }
+        }
+        synced
+    }
+
+    fn lose(&mut self, waiters: Vec<Waiter>, why: &Unkept) {
+        let n_records = waiters.len() as u64;
+        self.lost.fetch_add(n_records, Ordering::Relaxed);
+        (self.tell)(Told::Lost(n_records, why));
+        answer(waiters, &Err(why.clone()));
+    }
+
+    /// Cuts the file to the lines that count; what cannot be cut now is cut before the next line.
+    fn cut(&mut self) {
+        self.is_torn = self.file.set_len(self.n_bytes).is_err();
     }
 
     pub(super) fn write(&mut self, record: &Record) -> io::Result<()> {
@@ -139,6 +220,7 @@ impl Writer {
                 self.lost.fetch_add(n_lost, Ordering::Relaxed);
                 return Err(error);
             }
+            self.n_lost_unsynced += n_lost;
         }
         self.append(record)
     }
@@ -152,15 +234,19 @@ impl Writer {
     ) -> io::Result<()> {
         let target = self.path.display().to_string();
         let actor = "engine".to_owned();
-        self.append(&Record::now(Entry { action, actor, target, outcome, details }))
+        self.append(&Record::now(Entry { action, actor, target, outcome, details }, None))
     }
 
     fn append(&mut self, record: &Record) -> io::Result<()> {
         let (mut line, hash) = chain::seal(self.line(record));
         line.push('\n');
+        if self.is_torn {
+            self.file.set_len(self.n_bytes)?;
+            self.is_torn = false;
+        }
         if let Err(error) = self.file.write_all(line.as_bytes()) {
             // Half a line would be torn for ever.
-            self.file.set_len(self.n_bytes)?;
+            self.cut();
             return Err(error);
         }
         self.n_bytes += line.len() as u64;
@@ -200,11 +286,19 @@ impl Writer {
 
     /// Puts the file aside under the next free number, and begins a new one that links to it.
     fn rotate(&mut self) -> io::Result<()> {
-        self.file.sync_data()?;
+        self.sync()?;
         let number = rotated(&self.path)?.last().map_or(1, |(number, _)| number + 1);
-        std::fs::rename(&self.path, numbered(&self.path, number))?;
-        self.file = append(&self.path)?;
-        self.n_bytes = 0;
+        let aside = numbered(&self.path, number);
+        std::fs::rename(&self.path, &aside)?;
+        self.file = match append(&self.path) {
+            Ok(file) => file,
+            Err(error) => {
+                // The full file goes on being the log, and the next record tries again.
+                std::fs::rename(&aside, &self.path)?;
+                return Err(error);
+            }
+        };
+        (self.n_bytes, self.synced.0) = (0, 0);
         if let Some(directory) = self.path.parent().filter(|it| !it.as_os_str().is_empty()) {
             File::open(directory)?.sync_all()?;
         }
@@ -237,6 +331,13 @@ impl Writer {
         let mut tail = Vec::new();
         (&mut self.file).take(n_bytes).read_to_end(&mut tail)?;
         Ok(tail)
+    }
+}
+
+fn answer(waiters: Vec<Waiter>, kept: &Result<(), Unkept>) {
+    for waiter in waiters.into_iter().flatten() {
+        // It may have waited long enough.
+        let _ = waiter.send(kept.clone());
     }
 }
 

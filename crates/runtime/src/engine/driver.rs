@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
-    Parts, changes,
+    Parts, audit, changes,
     control::{Control, Word},
     narrate, orphans,
     record::Recorder,
@@ -305,6 +305,8 @@ impl Driver {
             self.spans.stop(&self.parts.tracer, &narrate::signal_name(stop.signal));
             let ids = self.spans.shutdown_ids();
             narrate::stop(&self.parts.sink, stop.signal, &self.settings, ids);
+            let service = &self.settings.identity.service;
+            audit::stopped(&self.parts.audit, stop.signal, service);
         }
         self.snapshot = snapshot;
         self.note_app(before);

@@ -8,8 +8,9 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::Parts;
+use super::{Parts, audit};
 use crate::{
+    audit::Audit,
     board::Board,
     logs::Sink,
     metrics::Metrics,
@@ -30,6 +31,7 @@ pub(super) struct Secrets {
     rotation: Rotation,
     settings: Arc<Settings>,
     log_beats: LogBeats,
+    audit: Audit,
 }
 
 impl Secrets {
@@ -55,7 +57,8 @@ impl Secrets {
         let _ = nix::sys::prctl::set_dumpable(false);
         let known = inherited(settings, snapshot);
         secret::teach(&parts.sink, &known);
-        Some(Self { rotation, settings: settings.clone(), log_beats: log_beats.clone() })
+        let (settings, log_beats) = (settings.clone(), log_beats.clone());
+        Some(Self { rotation, settings, log_beats, audit: parts.audit.clone() })
     }
 
     /// Ends the files that were delivered; those of an earlier engine too.
@@ -68,14 +71,19 @@ impl Secrets {
     pub(super) fn resolve(&self, is_first: bool) -> Resolving {
         let rotation = self.rotation.clone();
         let (settings, log_beats) = (self.settings.clone(), self.log_beats.clone());
+        let log = self.audit.clone();
         Box::pin(async move {
-            let env = rotation.start(settings.start_timeout, is_first).await?;
+            let started = rotation.start(settings.start_timeout, is_first).await;
+            let env = started.inspect_err(|error| audit::unread(&log, error))?;
             let Rotation { handle, board, sink, metrics, .. } = rotation.clone();
+            let mut reads = audit::Reads::default();
+            reads.note(&log, &handle);
             let probes = start_probes(&settings, &handle, &board, &metrics, &sink, &log_beats)?;
             let mut changes = handle.changes();
             tokio::spawn(async move {
                 let mut _probes = probes;
                 while changes.changed().await.is_ok() {
+                    reads.note(&log, &handle);
                     let fresh =
                         start_probes(&settings, &handle, &board, &metrics, &sink, &log_beats);
                     // With a value that makes no sense the old connections serve on.

@@ -18,7 +18,9 @@ use proxy::{Admission, problem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::SharedSecret;
 use super::jwt::{Claims, JwtSettings, KeyError, Rejection, Verifier};
+use super::key_news;
 use super::limit::{Asking, Decision, LimitSettings, Limiter};
 use super::path::folded;
 use super::policy::{self, Policy, PolicyError, PolicySettings};
@@ -105,6 +107,8 @@ pub struct Guards {
 pub struct Surroundings {
     /// Name of the service, for pages.
     pub service: String,
+    /// The secret of tokens, when it may change.
+    pub hmac: Option<SharedSecret>,
     /// Where decisions are counted.
     pub counters: GuardCounters,
     /// Where refusals are kept.
@@ -128,9 +132,15 @@ impl Guards {
             let read = |text: &String| text.parse().map_err(|it: T::Err| it.to_string());
             text.map(read).transpose().map_err(GuardError::Settings)
         }
-        let Surroundings { service, counters, audit, sink } = around;
+        let Surroundings { service, hmac, counters, audit, sink } = around;
         let limiter = read(settings.rate_limit.as_ref())?.map(Limiter::new);
-        let verifier = read(settings.jwt.as_ref())?.map(Verifier::new).transpose()?;
+        let verifier = match read::<JwtSettings>(settings.jwt.as_ref())? {
+            None => None,
+            Some(settings) => {
+                let tell = key_news::teller(&counters, &sink, &audit);
+                Some(Verifier::following(settings, hmac, tell)?)
+            }
+        };
         let policy = match read::<PolicySettings>(settings.policy.as_ref())? {
             None => None,
             Some(settings) => {

@@ -21,8 +21,8 @@ use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-pub use keys::{KeyError, KeySource};
-pub use settings::{JwtError, JwtSettings};
+pub use keys::{KeyError, KeyNews, KeySource, Tell};
+pub use settings::{JwtError, JwtSettings, Secret};
 
 /// What a verified token says.
 pub type Claims = Map<String, Value>;
@@ -137,8 +137,20 @@ impl Verifier {
     /// # Errors
     /// When a key cannot be read.
     pub fn new(settings: JwtSettings) -> Result<Self, KeyError> {
+        Self::following(settings, None, std::sync::Arc::new(|_| ()))
+    }
+
+    /// The same with a shared secret that may change; `tell` hears what becomes of keys.
+    ///
+    /// # Errors
+    /// When a key cannot be read.
+    pub fn following(
+        settings: JwtSettings,
+        hmac: Option<tokio::sync::watch::Receiver<Secret>>,
+        tell: Tell,
+    ) -> Result<Self, KeyError> {
         crypto::install();
-        let keys = KeySource::new(&settings)?;
+        let keys = KeySource::new(&settings, hmac, tell)?;
         Ok(Self { settings, keys })
     }
 

@@ -1,5 +1,6 @@
 //! What the guards of the ingress decide. There are no series until one of them stands.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use contract::metrics as table;
@@ -19,6 +20,9 @@ pub struct GuardCounters {
     clients: Family<Labels<0>, Gauge>,
     tokens: Family<Labels<1>, Counter>,
     policies: Family<Labels<1>, Counter>,
+    fetches: Family<Labels<1>, Counter>,
+    key_age: Family<Labels<0>, Gauge<f64, AtomicU64>>,
+    records: Family<Labels<1>, Counter>,
     latency: Histograms<Labels<0>>,
 }
 
@@ -29,6 +33,9 @@ impl GuardCounters {
             clients: add(registry, &table::RATE_LIMIT_CLIENTS, Family::default()),
             tokens: add(registry, &table::JWT_VERIFICATIONS_TOTAL, Family::default()),
             policies: add(registry, &table::POLICY_DECISIONS_TOTAL, Family::default()),
+            fetches: add(registry, &table::JWKS_FETCHES_TOTAL, Family::default()),
+            key_age: add(registry, &table::JWKS_AGE_SECONDS, Family::default()),
+            records: add(registry, &table::AUDIT_RECORDS_TOTAL, Family::default()),
             latency: histograms(registry, &table::POLICY_DECISION_LATENCY_SECONDS),
         }
     }
@@ -51,6 +58,25 @@ impl GuardCounters {
             Some(_) => "rejected",
         };
         self.tokens.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Published keys were fetched, or not; those in use are so old, if there are any.
+    pub fn fetched_keys(&self, is_fetched: bool, age: Option<Duration>) {
+        let outcome = if is_fetched { "fetched" } else { "failed" };
+        self.fetches.get_or_create(&[("outcome", outcome)]).inc();
+        if let Some(age) = age {
+            self.key_age.get_or_create(&[]).set(age.as_secs_f64());
+        }
+    }
+
+    /// So many records are in the audit log.
+    pub fn recorded(&self, n_records: u64) {
+        self.records.get_or_create(&[("outcome", "kept")]).inc_by(n_records);
+    }
+
+    /// So many records are not.
+    pub fn unrecorded(&self, n_records: u64) {
+        self.records.get_or_create(&[("outcome", "lost")]).inc_by(n_records);
     }
 
     /// A policy decided.

@@ -2,7 +2,8 @@
 //!
 //! A published set is fetched in the background, again when a token names a key that is not in it
 //! (not more often than [`REFETCH_PAUSE`]), and the last good one is used while it cannot be
-//! fetched, up to the `stale` bound. It deliberately takes no secrets from a published set: an
+//! fetched, up to the `stale` bound. A shared secret is followed: a new value takes the place of the
+//! last at once, so that a stolen one ends with it. It deliberately takes no secrets from a published set: an
 //! `oct` key in it is passed over.
 //!
 //! Invariant: every [`Key`] knows the one algorithm, or the one family, that it is for.
@@ -17,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::settings::{Jwks, JwtSettings, is_hmac};
+use super::settings::{Jwks, JwtSettings, Secret, is_hmac};
 use crate::{jitter::jittered, outbound};
 
 /// Least time between two fetches.
@@ -143,11 +144,45 @@ fn key(jwk: &Jwk, accepted: &[Algorithm]) -> Option<Key> {
     Some(Key { kid: jwk.common.key_id.clone(), algorithms, key })
 }
 
+/// What becomes of keys.
+#[derive(Debug, Clone, Copy)]
+pub enum KeyNews<'a> {
+    /// So many were fetched.
+    Fetched(usize),
+    /// They could not be fetched.
+    Failed {
+        /// Why not.
+        why: &'a str,
+        /// The age of those in use; `None` when there never were any.
+        age: Option<Duration>,
+        /// Whether they are too old to be used any more.
+        is_expired: bool,
+    },
+    /// The shared secret has a new value.
+    SecretChanged,
+    /// Its new value cannot be used.
+    SecretRefused(&'a KeyError),
+}
+
+/// Hears what becomes of keys.
+pub type Tell = Arc<dyn Fn(KeyNews<'_>) + Send + Sync>;
+
 /// Where keys come from.
 #[derive(Debug)]
 pub struct KeySource {
     current: watch::Receiver<Arc<KeySet>>,
     fetching: Option<Fetching>,
+    _following: Option<Following>,
+}
+
+/// The task that follows a shared secret.
+#[derive(Debug)]
+struct Following(JoinHandle<()>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The task that fetches.
@@ -167,8 +202,18 @@ impl Drop for Fetching {
 
 impl KeySource {
     /// Reads what is here, and begins to fetch what is elsewhere.
-    pub(super) fn new(settings: &JwtSettings) -> Result<Self, KeyError> {
+    pub(super) fn new(
+        settings: &JwtSettings,
+        hmac: Option<watch::Receiver<Secret>>,
+        tell: Tell,
+    ) -> Result<Self, KeyError> {
         let (current_in, current) = watch::channel(Arc::new(fixed(settings)?));
+        // Settings have a secret or published keys, never both.
+        if let Some(secret) = hmac {
+            let following = follow(secret, settings.algorithms.clone(), current_in, tell);
+            let _following = Some(Following(tokio::spawn(following)));
+            return Ok(Self { current, fetching: None, _following });
+        }
         let fetching = settings.jwks.clone().map(|jwks| {
             let wanted = Arc::new(Notify::new());
             let (fetched_in, fetched) = watch::channel(0);
@@ -178,10 +223,11 @@ impl KeySource {
                 current: current_in,
                 fetched: fetched_in,
                 wanted: Arc::clone(&wanted),
+                tell,
             };
             Fetching { wanted, fetched, task: tokio::spawn(fetcher.run()) }
         });
-        Ok(Self { current, fetching })
+        Ok(Self { current, fetching, _following: None })
     }
 
     /// The keys now.
@@ -199,15 +245,39 @@ impl KeySource {
     }
 }
 
+/// The key that a shared secret is.
+fn shared(secret: &Secret, algorithms: &[Algorithm]) -> Result<Key, KeyError> {
+    if secret.0.len() < SECRET_BYTES_MIN {
+        return Err(KeyError::ShortSecret);
+    }
+    let key = DecodingKey::from_secret(secret.0.as_bytes());
+    Ok(Key { kid: None, algorithms: algorithms.to_vec(), key })
+}
+
+/// Takes every new value of a shared secret that can be used.
+async fn follow(
+    mut secret: watch::Receiver<Secret>,
+    algorithms: Vec<Algorithm>,
+    current: watch::Sender<Arc<KeySet>>,
+    tell: Tell,
+) {
+    while secret.changed().await.is_ok() {
+        let key = shared(&secret.borrow_and_update(), &algorithms);
+        match key {
+            Ok(key) => {
+                current.send_replace(Arc::new(KeySet(vec![key])));
+                tell(KeyNews::SecretChanged);
+            }
+            Err(error) => tell(KeyNews::SecretRefused(&error)),
+        }
+    }
+}
+
 /// What the settings hold themselves.
 fn fixed(settings: &JwtSettings) -> Result<KeySet, KeyError> {
     let mut keys = Vec::new();
     if let Some(secret) = &settings.hmac {
-        if secret.0.len() < SECRET_BYTES_MIN {
-            return Err(KeyError::ShortSecret);
-        }
-        let key = DecodingKey::from_secret(secret.0.as_bytes());
-        keys.push(Key { kid: None, algorithms: settings.algorithms.clone(), key });
+        keys.push(shared(secret, &settings.algorithms)?);
     }
     if let Some(path) = &settings.jwks_file {
         let read = |source| KeyError::File { path: path.clone(), source };
@@ -241,6 +311,7 @@ struct Fetcher {
     current: watch::Sender<Arc<KeySet>>,
     fetched: watch::Sender<u64>,
     wanted: Arc<Notify>,
+    tell: Tell,
 }
 
 impl Fetcher {
@@ -252,14 +323,19 @@ impl Fetcher {
             let is_good = match self.fetch(&client).await {
                 Ok(set) => {
                     last_good = Some(Instant::now());
+                    let n_keys = set.0.len();
                     self.current.send_replace(Arc::new(set));
+                    (self.tell)(KeyNews::Fetched(n_keys));
                     true
                 }
-                Err(_) => {
+                Err(why) => {
+                    let age = last_good.map(|at: Instant| at.elapsed());
                     // Keys that nobody could withdraw for so long are nobody's any more.
-                    if last_good.is_some_and(|at| at.elapsed() > self.jwks.stale) {
+                    let is_expired = age.is_some_and(|age| age > self.jwks.stale);
+                    if is_expired {
                         self.current.send_replace(Arc::clone(&fixed));
                     }
+                    (self.tell)(KeyNews::Failed { why: &why, age, is_expired });
                     false
                 }
             };

@@ -318,6 +318,84 @@ async fn a_shared_secret_signs_for_itself_only() {
     assert!(!format!("{verifier:?}").contains(secret));
 }
 
+/// Remembers news of keys.
+fn ears() -> (std::sync::Arc<Mutex<Vec<String>>>, Tell) {
+    let heard = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let ears = heard.clone();
+    let tell: Tell = std::sync::Arc::new(move |news| {
+        let mut heard = ears.lock().expect("nobody panicked");
+        heard.push(format!("{news:?}"));
+    });
+    (heard, tell)
+}
+
+/// Waits until the last news begin like this.
+async fn until_heard(heard: &Mutex<Vec<String>>, news: &str) -> String {
+    let waiting = async {
+        loop {
+            let last = heard.lock().expect("nobody panicked").last().cloned();
+            match last {
+                Some(last) if last.starts_with(news) => return last,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("news")
+}
+
+#[tokio::test]
+async fn a_shared_secret_that_changes_takes_the_place_of_the_last_at_once() {
+    let [old, new] = ["0123456789abcdef", "fedcba9876543210"].map(|half| half.repeat(2));
+    let settings = settings(|settings| {
+        settings["algorithms"] = json!(["HS256"]);
+        settings["hmac"] = json!(old);
+        settings.as_object_mut().expect("an object").remove("jwks_file");
+    });
+    let settings = settings.to_string().parse().expect("settings");
+    let (fresh, hmac) = tokio::sync::watch::channel(Secret(old.clone()));
+    let (heard, tell) = ears();
+    let verifier = Verifier::following(settings, Some(hmac), tell).expect("a key");
+    let of = |secret: &str| hmac_signed(&head("HS256", "any"), &claims(|_| ()), secret.as_bytes());
+    assert!(verifier.verify(&of(&old), NOW).await.is_ok());
+    fresh.send_replace(Secret(new.clone()));
+    until_heard(&heard, "SecretChanged").await;
+    assert!(verifier.verify(&of(&new), NOW).await.is_ok());
+    assert_eq!(verifier.verify(&of(&old), NOW).await, Err(Rejection::Signature));
+    fresh.send_replace(Secret("short".to_owned()));
+    let refused = until_heard(&heard, "SecretRefused").await;
+    assert!(!refused.contains("short\""), "{refused}");
+    assert!(verifier.verify(&of(&new), NOW).await.is_ok(), "the last one stays");
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_fetched_are_told_with_their_age_and_end_with_their_bound() {
+    let published = published(http("200 OK", &provider().jwks().to_string())).await;
+    let settings = settings(|settings| {
+        settings["jwks"] = json!({ "url": published.url, "refresh": "1s", "stale": "1s" });
+        settings.as_object_mut().expect("an object").remove("jwks_file");
+    });
+    let (heard, tell) = ears();
+    let settings = settings.to_string().parse().expect("settings");
+    let verifier = Verifier::following(settings, None, tell).expect("keys");
+    let token = provider().sign(&head("EdDSA", "ed"), &claims(|_| ()));
+    assert!(verifier.verify(&token, NOW).await.is_ok());
+    assert!(until_heard(&heard, "Fetched").await.contains("(3)"));
+    published.say(http("500 Oh", "{}"));
+    let failed = until_heard(&heard, "Failed").await;
+    assert!(
+        failed.contains("why: \"the answer is 500") && failed.contains("age: Some"),
+        "{failed}"
+    );
+    // Nobody could withdraw them for longer than `stale`.
+    while !until_heard(&heard, "Failed").await.contains("is_expired: true") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(verifier.verify(&token, NOW).await, Err(Rejection::NoKeys));
+    published.say(http("200 OK", &provider().jwks().to_string()));
+    until_heard(&heard, "Fetched").await;
+    assert!(verifier.verify(&token, NOW).await.is_ok());
+}
+
 #[test]
 fn settings_that_let_anybody_in_are_refused() {
     type Change = Box<dyn Fn(&mut Value)>;

@@ -60,6 +60,35 @@ async fn a_policy_decides_by_what_it_sees() {
     assert_eq!(refused.error, None);
 }
 
+/// What stands in fences of this language in the page for users, in order.
+fn fenced<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
+    let opening = format!("\n```{language}\n");
+    let blocks = page.split(opening.as_str()).skip(1);
+    blocks.map(|block| block.split("\n```").next().unwrap_or_default()).collect()
+}
+
+#[tokio::test]
+async fn every_example_of_the_page_decides_as_the_page_says() {
+    let page = include_str!("../../../../../docs/ingress.md");
+    let (policies, decisions) = (fenced(page, "rego"), fenced(page, "decisions"));
+    assert!(policies.len() >= 3 && policies.len() == decisions.len());
+    for (text, decisions) in policies.iter().zip(decisions) {
+        let rig = Rig::new(text);
+        rig.write("teams/data.json", r#"{"ada": "harbour"}"#);
+        let policy = rig.policy();
+        for line in decisions.lines() {
+            let (input, expected) = line.split_once(" => ").expect("a line `INPUT => DECISION`");
+            let input = serde_json::from_str(input).expect("JSON");
+            let decision = decided(&policy, input).await;
+            let said = match decision.is_allowed {
+                true => "allowed".to_owned(),
+                false => format!("denied: {}", decision.reason),
+            };
+            assert_eq!(said, expected, "{line}\n{text}\n{:?}", decision.error);
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_true_is_no() {
     for rule in [
