@@ -20,6 +20,8 @@ mod run_guard_signals;
 mod run_harness;
 mod run_ingress;
 #[cfg(test)]
+mod run_ingress_bad_input;
+#[cfg(test)]
 mod run_kafka;
 #[cfg(test)]
 mod run_logs;

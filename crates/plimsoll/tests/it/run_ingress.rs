@@ -6,7 +6,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::run_harness::{PATIENCE, run, script};
+use serde_json::Value;
+use testkit::wait_for_some;
+
+use crate::run_harness::{PATIENCE, SIGKILL, SIGTERM, Service, engine_pid, run, script};
+use crate::run_publish::SmallDisk;
 
 /// An app that answers every request with what it was asked.
 const APP: &str = r#"
@@ -89,19 +93,110 @@ fn a_policy_denies_with_its_reason_and_the_audit_log_holds() {
         text.contains("\"action\":\"policy.deny\"").then_some(())
     });
     drop(run);
-    let verify = |log: &std::path::Path| {
-        let plimsoll = env!("CARGO_BIN_EXE_plimsoll");
-        let output =
-            std::process::Command::new(plimsoll).args(["audit", "verify"]).arg(log).output();
-        let output = output.unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    assert_eq!(verify(&log).0, Some(0));
+    assert_eq!(verified(&log).0, Some(0));
     let text = std::fs::read_to_string(&log).unwrap();
     std::fs::write(&log, text.replacen("denied", "allowed", 1)).unwrap();
-    let (code, words) = verify(&log);
+    let (code, words) = verified(&log);
     assert_eq!(code, Some(1));
-    assert!(words.contains("line 1 was changed"), "{words}");
+    assert!(words.contains("line 2 was changed"), "{words}");
+}
+
+/// What `plimsoll audit verify` says of a log.
+fn verified(log: &std::path::Path) -> (Option<i32>, String) {
+    let plimsoll = env!("CARGO_BIN_EXE_plimsoll");
+    let output = std::process::Command::new(plimsoll).args(["audit", "verify"]).arg(log).output();
+    let output = output.unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn the_audit_log_has_a_life_from_its_start_to_its_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("audit.log");
+    let (token, topics) = (directory.path().join("token"), directory.path().join("spool"));
+    std::fs::write(&token, "first-value-of-the-token").unwrap();
+    let publish = format!(r#"{{"dir": "{}", "topics": {{"notes": {{}}}}}}"#, topics.display());
+    let flags = [
+        "--audit-log",
+        log.to_str().unwrap(),
+        "--secrets",
+        "{\"poll\": \"1s\"}",
+        "--publish",
+        &publish,
+    ];
+    let mut service = Service::start_with(&flags, &["sleep", "600"], |command| {
+        command.env("TOKEN", format!("${{secret:file:{}}}", token.display()));
+    });
+    service.wait_for_status("/ready", 200);
+    std::fs::write(&token, "second-value-of-the-token").unwrap();
+    let records = || -> Vec<Value> {
+        let text = std::fs::read_to_string(&log).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    wait_for_some("a rotated secret", PATIENCE, || {
+        records().iter().any(|record| record["action"] == "secret.rotated").then_some(())
+    });
+    for path in ["/v1/unready", "/v1/ready", "/v1/drain"] {
+        assert_eq!(service.post(path).status, 204, "{path}");
+    }
+    assert_eq!(service.post("/v1/spool/dlq/7/drop").status, 404);
+    testkit::signal(engine_pid(&service.run), SIGKILL);
+    wait_for_some("the next engine", PATIENCE, || {
+        let is_start = |record: &&Value| record["action"] == "engine.started";
+        (records().iter().filter(is_start).count() == 2).then_some(())
+    });
+    service.run.signal(SIGTERM);
+    service.run.wait(PATIENCE);
+    let records = records();
+    let actions: Vec<_> = records.iter().map(|it| it["action"].as_str().unwrap()).collect();
+    for action in [
+        "engine.started",
+        "secret.read",
+        "secret.rotated",
+        "unready",
+        "ready",
+        "drain",
+        "dead_letter.drop",
+        "stop",
+    ] {
+        assert!(actions.contains(&action), "{action} is not in {actions:?}");
+    }
+    let stop = records.iter().find(|it| it["action"] == "stop").unwrap();
+    assert_eq!(stop["actor"], "SIGTERM");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(!text.contains("value-of-the-token"), "{text}");
+    assert_eq!(verified(&log), (Some(0), String::new()));
+}
+
+#[test]
+fn a_full_disk_refuses_deeds_says_so_and_is_named_once_there_is_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(_disk) = SmallDisk::mount(directory.path()) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    let (log, ballast) = (directory.path().join("audit.log"), directory.path().join("ballast"));
+    let service = Service::start(&["--audit-log", log.to_str().unwrap()], &["sleep", "600"]);
+    service.wait_for_status("/ready", 200);
+    assert_eq!(service.post("/v1/unready").status, 204);
+    // The last page of the log may have room for some more records.
+    let mut filling = std::fs::File::create(&ballast).unwrap();
+    while filling.write_all(&[0; 4096]).is_ok() {}
+    let refused = wait_for_some("a refusal", PATIENCE, || {
+        Some(service.post("/v1/ready")).filter(|answer| answer.status != 204)
+    });
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().contains("the audit log cannot be kept"), "{}", refused.text());
+    service.run.line("\"audit.failing\"");
+    let metrics = service.ask("/metrics").unwrap().text();
+    let is_lost = |line: &str| line.starts_with("audit_records_total{") && line.contains("lost");
+    assert!(metrics.lines().any(is_lost), "{metrics}");
+    std::fs::remove_file(&ballast).unwrap();
+    assert_eq!(service.post("/v1/ready").status, 204);
+    service.run.line("\"audit.kept\"");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.contains("\"action\":\"audit.lost\""), "{text}");
+    assert_eq!(verified(&log).0, Some(0));
 }
 
 #[test]

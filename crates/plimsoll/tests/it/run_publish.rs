@@ -122,11 +122,11 @@ fn what_was_accepted_outlives_a_killed_engine_and_a_killed_guard() {
 }
 
 /// A small file system of its own, unmounted at the end.
-struct SmallDisk<'a>(&'a Path);
+pub(crate) struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {
     /// None when mounting is not permitted.
-    fn mount(path: &'a Path) -> Option<Self> {
+    pub(crate) fn mount(path: &'a Path) -> Option<Self> {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(path).stderr(Stdio::null());
         mount.status().is_ok_and(|status| status.success()).then_some(Self(path))
