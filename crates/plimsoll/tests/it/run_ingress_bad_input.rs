@@ -96,6 +96,12 @@ fn said(address: SocketAddr, pieces: &[&[u8]]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+const BAD: &[u16] = &[400];
+const TOO_LARGE: &[u16] = &[431];
+const VERSION: &[u16] = &[400, 505];
+/// Whoever takes no body may say so before it sees what is wrong with it.
+const ANY_CHUNK: &[u16] = &[400, 405, 413];
+
 /// What each is, and the statuses that may answer it.
 fn malformed(takes: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16])> {
     let post = |fields: &str, body: &str| {
@@ -106,26 +112,26 @@ fn malformed(takes: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16])> {
     let many = (0..500).map(|number| format!("X-{number}: a\r\n")).collect::<String>();
     let chunked = "Transfer-Encoding: chunked\r\n";
     vec![
-        ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(), &[400]),
-        ("no request line", b"nonsense\r\n\r\n".to_vec(), &[400]),
-        ("no version", b"GET /live\r\n\r\n".to_vec(), &[400]),
-        ("HTTP/3 in text", b"GET /live HTTP/3.0\r\nHost: a\r\n\r\n".to_vec(), &[400, 505]),
-        ("a NUL in a field", get("X: a\0b\r\n"), &[400]),
-        ("a folded line", get("X: a\r\n b\r\n"), &[400]),
-        ("a bare line feed", get("X: a\nY: b\r\n"), &[400]),
-        ("a blank before the colon", get("Content-Length : 0\r\n"), &[400]),
-        ("too many fields", get(&many), &[431]),
-        ("length and encoding", post(&format!("Content-Length: 6\r\n{chunked}"), hidden), &[400]),
-        ("encoding and length", post(&format!("{chunked}Content-Length: 6\r\n"), hidden), &[400]),
-        ("two lengths", post("Content-Length: 3\r\nContent-Length: 5\r\n", "abcde"), &[400]),
-        ("one length twice", post("Content-Length: 3\r\nContent-Length: 3\r\n", "abc"), &[400]),
-        ("a signed length", post("Content-Length: +3\r\n", "abc"), &[400]),
-        ("a list of lengths", post("Content-Length: 3, 3\r\n", "abc"), &[400]),
-        ("another encoding", post("Transfer-Encoding: gzip, chunked\r\n", hidden), &[400]),
-        ("a hidden encoding", post("Transfer-Encoding: xchunked\r\n", hidden), &[400]),
-        ("an endless chunk size", post(chunked, &"F".repeat(4000)), &[400, 405, 413]),
-        ("a chunk of 2^64", post(chunked, "10000000000000000\r\nabc"), &[400, 405, 413]),
-        ("a chunk without its end", post(chunked, "3\r\nabcX\r\n"), &[400, 405, 413]),
+        ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(), BAD),
+        ("no request line", b"nonsense\r\n\r\n".to_vec(), BAD),
+        ("no version", b"GET /live\r\n\r\n".to_vec(), BAD),
+        ("HTTP/3 in text", b"GET /live HTTP/3.0\r\nHost: a\r\n\r\n".to_vec(), VERSION),
+        ("a NUL in a field", get("X: a\0b\r\n"), BAD),
+        ("a folded line", get("X: a\r\n b\r\n"), BAD),
+        ("a bare line feed", get("X: a\nY: b\r\n"), BAD),
+        ("a blank before the colon", get("Content-Length : 0\r\n"), BAD),
+        ("too many fields", get(&many), TOO_LARGE),
+        ("length and encoding", post(&format!("Content-Length: 6\r\n{chunked}"), hidden), BAD),
+        ("encoding and length", post(&format!("{chunked}Content-Length: 6\r\n"), hidden), BAD),
+        ("two lengths", post("Content-Length: 3\r\nContent-Length: 5\r\n", "abcde"), BAD),
+        ("one length twice", post("Content-Length: 3\r\nContent-Length: 3\r\n", "abc"), BAD),
+        ("a signed length", post("Content-Length: +3\r\n", "abc"), BAD),
+        ("a list of lengths", post("Content-Length: 3, 3\r\n", "abc"), BAD),
+        ("another encoding", post("Transfer-Encoding: gzip, chunked\r\n", hidden), BAD),
+        ("a hidden encoding", post("Transfer-Encoding: xchunked\r\n", hidden), BAD),
+        ("an endless chunk size", post(chunked, &"F".repeat(4000)), ANY_CHUNK),
+        ("a chunk of 2^64", post(chunked, "10000000000000000\r\nabc"), ANY_CHUNK),
+        ("a chunk without its end", post(chunked, "3\r\nabcX\r\n"), ANY_CHUNK),
     ]
 }
 
