@@ -126,6 +126,15 @@ impl Handle {
     /// # Errors
     /// Everything that has no value.
     pub async fn fetch(&self, texts: &[(String, String)]) -> Result<(), SecretError> {
+        self.fetch_until(texts, None).await
+    }
+
+    /// The same; a provider that has not answered by `deadline` is given up.
+    async fn fetch_until(
+        &self,
+        texts: &[(String, String)],
+        deadline: Option<Instant>,
+    ) -> Result<(), SecretError> {
         let mut problems = Vec::new();
         let mut wanted: BTreeMap<Reference, &str> = BTreeMap::new();
         for (place, text) in texts {
@@ -138,7 +147,7 @@ impl Handle {
                 Err(problem) => problems.push(problem),
             }
         }
-        let mut faults = self.fetch_references(wanted.keys()).await;
+        let mut faults = self.fetch_references(wanted.keys(), deadline).await;
         for (reference, place) in &wanted {
             let fault = match faults.remove(reference) {
                 Some(fault) => Some(fault),
@@ -167,7 +176,7 @@ impl Handle {
     ) -> Result<(), SecretError> {
         let mut wait = RETRY_MIN;
         loop {
-            let error = match self.fetch(texts).await {
+            let error = match self.fetch_until(texts, Some(deadline)).await {
                 Ok(()) => {
                     self.remember();
                     return Ok(());
@@ -222,6 +231,7 @@ impl Handle {
     async fn fetch_references(
         &self,
         references: impl Iterator<Item = &Reference>,
+        deadline: Option<Instant>,
     ) -> BTreeMap<Reference, Fault> {
         let mut faults = BTreeMap::new();
         let mut open: Vec<(&Reference, Vec<Key>)> = Vec::new();
@@ -236,7 +246,7 @@ impl Handle {
             let known = |key: &Key| self.store().entries.contains_key(key);
             open.retain(|(_, keys)| !keys.iter().any(known));
             let asked: BTreeSet<_> = open.iter().filter_map(|(_, keys)| keys.get(round)).collect();
-            let mut failed = self.ask(asked.into_iter().cloned().collect()).await;
+            let mut failed = self.ask(asked.into_iter().cloned().collect(), deadline).await;
             self.stand_in(&mut failed);
             open.retain(|(reference, keys)| {
                 let Some(fault) = keys.get(round).and_then(|key| failed.get(key)) else {
@@ -261,7 +271,7 @@ impl Handle {
     }
 
     /// Asks providers, several at a time, and keeps what they say; what comes back are failures.
-    async fn ask(&self, keys: Vec<Key>) -> BTreeMap<Key, Fault> {
+    async fn ask(&self, keys: Vec<Key>, deadline: Option<Instant>) -> BTreeMap<Key, Fault> {
         let mut failed = BTreeMap::new();
         let mut keys = keys.into_iter();
         let mut running = JoinSet::new();
@@ -270,7 +280,7 @@ impl Handle {
                 let Some(key) = keys.next() else { break };
                 let handle = self.clone();
                 running.spawn(async move {
-                    let fetched = handle.ask_one(&key).await;
+                    let fetched = handle.ask_one(&key, deadline).await;
                     (key, fetched)
                 });
             }
@@ -285,10 +295,12 @@ impl Handle {
         }
     }
 
-    async fn ask_one(&self, key: &Key) -> Result<Fetched, Fault> {
+    async fn ask_one(&self, key: &Key, deadline: Option<Instant>) -> Result<Fetched, Fault> {
         let provider = self.provider(&key.provider)?;
         let began = Instant::now();
-        let fetched = provider.fetch(&key.place, self.0.settings.timeout).await;
+        let limit = self.0.settings.timeout;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(began));
+        let fetched = provider.fetch(&key.place, left.map_or(limit, |left| left.min(limit))).await;
         if let Some(metrics) = &self.0.metrics {
             let result = fetched.as_ref().err().map_or("ok", |fault| fault.kind.word());
             metrics.secret_fetched(provider.word(), result, began.elapsed());

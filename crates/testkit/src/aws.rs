@@ -18,7 +18,7 @@ use crate::{
 /// What runs.
 const SERVER: &str = include_str!("../aws/server.py");
 /// How long it may take: it loads much of AWS's library.
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_secs(240);
 
 /// A running AWS; it ends when dropped.
 #[derive(Debug)]

@@ -36,6 +36,8 @@ mod run_publish;
 #[cfg(test)]
 mod run_secrets;
 #[cfg(test)]
+mod run_secrets_aws;
+#[cfg(test)]
 mod run_secrets_vault;
 mod run_stop;
 #[cfg(test)]

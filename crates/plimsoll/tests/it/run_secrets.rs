@@ -244,3 +244,45 @@ fn secret_check_says_of_each_reference_how_it_is() {
     let (code, json) = check("X", "${secret:valt:x}");
     assert_eq!((code, &json["secrets"][1]["state"]), (2, &Value::from("config")));
 }
+
+/// A provider that takes every connection and then says a byte now and then, or nothing at all.
+fn slow_provider(byte: Option<u8>) -> std::net::SocketAddr {
+    use std::io::Write as _;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut streams = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            streams.push(stream.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+                let Some(byte) = byte else { return };
+                let mut is_open = stream.write_all(head).is_ok();
+                while is_open {
+                    is_open = stream.write_all(&[byte]).is_ok();
+                    std::thread::park_timeout(std::time::Duration::from_millis(50));
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_provider_that_never_comes_to_an_end_is_75_within_the_time_of_the_start() {
+    let closed = std::net::SocketAddr::from(([127, 0, 0, 1], testkit::free_port()));
+    for address in [slow_provider(None), slow_provider(Some(b' ')), closed] {
+        let begun = std::time::Instant::now();
+        let mut run = run_with(&["--start-timeout", "1s"], &shell("echo it-ran"), |command| {
+            command.env("VAULT_ADDR", format!("http://{address}")).env("VAULT_TOKEN", "t");
+            command.env("DB", "${secret:vault:kv/app#key}");
+        });
+        let ended = run.wait(PATIENCE);
+        assert_eq!(ended.code, 75, "{}", ended.stdout);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(!ended.stdout.contains("it-ran"), "{}", ended.stdout);
+        let is_told = ["no answer within", "does not answer"];
+        assert!(is_told.iter().any(|words| ended.stdout.contains(words)), "{}", ended.stdout);
+    }
+}

@@ -1,7 +1,9 @@
 //! Secrets from a real Vault: versions of KV, logins, what it refuses, sealed, and rotated.
 
-use serde_json::Value;
-use testkit::Vault;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use testkit::{Run, Vault};
 
 use crate::run_harness::{PATIENCE, Service, messages, run_with};
 
@@ -108,4 +110,119 @@ fn the_start_waits_for_a_sealed_vault_and_says_so_and_a_new_value_arrives() {
     service.wait_for_status("/ready", 200);
     put(&vault, "second-value-2");
     service.run.line("\"secret.rotated\"");
+}
+
+/// Signs a token with an RSA key, which it makes, and prints it after the public half.
+const ISSUER: &str = r#"
+import base64, json, os, subprocess, sys, time
+def openssl(*args, data=None):
+    return subprocess.run(['openssl', *args], input=data, check=True, capture_output=True).stdout
+key = os.path.join(sys.argv[1], 'issuer.pem')
+openssl('genrsa', '-out', key, '2048')
+encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b'=')
+claims = {'iss': 'https://issuer', 'sub': 'app', 'aud': ['vault'], 'iat': int(time.time()),
+          'exp': int(time.time()) + 600, 'kubernetes.io': {'namespace': 'shop',
+          'serviceaccount': {'name': 'app', 'uid': 'uid-1'}}}
+text = b'.'.join(encode(json.dumps(part).encode()) for part in [{'alg': 'RS256'}, claims])
+signature = openssl('dgst', '-sha256', '-sign', key, data=text)
+public = openssl('rsa', '-in', key, '-pubout').decode()
+print(json.dumps({'public': public, 'token': (text + b'.' + encode(signature)).decode()}))
+"#;
+
+/// A public key and a token that was signed with its private half.
+fn issue(directory: &std::path::Path) -> (String, String) {
+    let output = Command::new("python3").args(["-c", ISSUER]).arg(directory).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let issued: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |name: &str| issued[name].as_str().unwrap().to_owned();
+    (text("public"), text("token"))
+}
+
+/// Settings with a login by this method, with the token of a file.
+fn settings(method: &str, token: &std::path::Path) -> String {
+    let auth = json!({"method": method, "role": "app", "token_file": token});
+    let main = json!({"type": "vault", "auth": auth});
+    json!({"default": "main", "providers": {"main": main}, "names": {"key": "main:kv/app#key"}})
+        .to_string()
+}
+
+#[test]
+fn a_signed_token_logs_in_and_another_is_77() {
+    let Some(vault) = vault() else { return };
+    put(&vault, "jwt-value-1");
+    let directory = tempfile::tempdir().unwrap();
+    let (public, token) = issue(directory.path());
+    vault.write("sys/auth/jwt", r#"{"type": "jwt"}"#);
+    vault.write("auth/jwt/config", &json!({"jwt_validation_pubkeys": [public]}).to_string());
+    let role = json!({"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"],
+                      "bound_issuer": "https://issuer", "token_policies": ["app"]});
+    vault.write("auth/jwt/role/app", &role.to_string());
+    let path = directory.path().join("token");
+    std::fs::write(&path, format!("{token}\n")).unwrap();
+    let settings = settings("jwt", &path);
+    let flags = ["--secrets", settings.as_str()];
+    let (code, printed, stdout) = print(&vault, &flags, "${secret:key}", "");
+    assert_eq!((code, printed.as_str()), (0, "jwt-value-1"), "{stdout}");
+
+    let (_, stranger) = issue(directory.path());
+    std::fs::write(&path, &stranger).unwrap();
+    let (code, _, stdout) = print(&vault, &flags, "${secret:key}", "");
+    assert_eq!(code, 77, "{stdout}");
+    assert!(stdout.contains("login by `jwt`") && !stdout.contains(&stranger), "{stdout}");
+}
+
+/// The one endpoint of Kubernetes that Vault asks: whose token it is.
+const TOKEN_REVIEW: &str = r#"
+import http.server, json, sys
+class Api(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers['content-length'])))
+        is_known = (self.path == '/apis/authentication.k8s.io/v1/tokenreviews'
+                    and self.headers['authorization'] == 'Bearer reviewer'
+                    and asked['spec']['token'] == sys.argv[1])
+        user = {'username': 'system:serviceaccount:shop:app', 'uid': 'uid-1', 'groups': []}
+        status = {'authenticated': is_known, 'user': user if is_known else {},
+                  'audiences': asked['spec'].get('audiences', [])}
+        review = {'apiVersion': 'authentication.k8s.io/v1', 'kind': 'TokenReview', 'status': status}
+        body = json.dumps(review).encode()
+        self.send_response(201)
+        self.send_header('content-type', 'application/json')
+        self.send_header('content-length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Api)
+print('port', server.server_port, flush=True)
+server.serve_forever()
+"#;
+
+#[test]
+fn a_pod_logs_in_with_the_token_of_its_service_account() {
+    let Some(vault) = vault() else { return };
+    put(&vault, "pod-value-1");
+    let directory = tempfile::tempdir().unwrap();
+    let (_, token) = issue(directory.path());
+    let env = std::path::Path::new("/usr/bin/env");
+    let kubernetes = Run::start(env, ["python3", "-c", TOKEN_REVIEW, &token]);
+    let line = kubernetes.line("port ");
+    let port = line.trim_start_matches("port ").trim();
+    vault.write("sys/auth/kubernetes", r#"{"type": "kubernetes"}"#);
+    let config = json!({"kubernetes_host": format!("http://127.0.0.1:{port}"),
+                        "token_reviewer_jwt": "reviewer", "disable_local_ca_jwt": true,
+                        "disable_iss_validation": true});
+    vault.write("auth/kubernetes/config", &config.to_string());
+    let role = json!({"bound_service_account_names": ["app"], "token_policies": ["app"],
+                      "bound_service_account_namespaces": ["shop"]});
+    vault.write("auth/kubernetes/role/app", &role.to_string());
+    let path = directory.path().join("token");
+    std::fs::write(&path, &token).unwrap();
+    let settings = settings("kubernetes", &path);
+    let flags = ["--secrets", settings.as_str()];
+    let (code, printed, stdout) = print(&vault, &flags, "${secret:key}", "");
+    assert_eq!((code, printed.as_str()), (0, "pod-value-1"), "{stdout}");
+
+    let (_, stranger) = issue(directory.path());
+    std::fs::write(&path, &stranger).unwrap();
+    let (code, _, stdout) = print(&vault, &flags, "${secret:key}", "");
+    assert_eq!(code, 77, "{stdout}");
+    assert!(!stdout.contains(&stranger), "{stdout}");
 }

@@ -44,7 +44,8 @@ pub async fn check(handle: &Handle, texts: &[(String, String)]) -> Vec<Checked> 
                 for reference in template.references() {
                     // One by one, so that each has an answer of its own; what is known already
                     // is not asked for again.
-                    let mut faults = handle.fetch_references(std::iter::once(reference)).await;
+                    let mut faults =
+                        handle.fetch_references(std::iter::once(reference), None).await;
                     let fault = faults.remove(reference);
                     let fault = fault.or_else(|| handle.pick(reference).err());
                     let keys = targets(&handle.0.settings, reference).unwrap_or_default();

@@ -287,7 +287,7 @@ impl Handle {
             due.map(|(key, _)| key.clone()).collect()
         };
         let before = self.fingerprints();
-        let failed = self.ask(keys).await;
+        let failed = self.ask(keys, None).await;
         {
             let mut store = self.store();
             for (key, fault) in failed {
@@ -321,7 +321,7 @@ impl Handle {
                 false
             }
             renewed => {
-                let fetched = self.ask_one(key).await;
+                let fetched = self.ask_one(key, None).await;
                 let mut store = self.store();
                 match fetched {
                     Ok(fetched) => store.put(key.clone(), fetched, Instant::now()),
