@@ -24,10 +24,15 @@ pub(crate) fn ddl() -> String {
 }
 
 fn relay(postgres: &Postgres, kafka: &Kafka) -> Run {
+    relay_that(postgres, kafka, "delete")
+}
+
+fn relay_that(postgres: &Postgres, kafka: &Kafka, done: &str) -> Run {
     let settings = serde_json::json!({
         "postgres": postgres.url(),
         "kafka": {"brokers": kafka.bootstrap()},
         "poll": "200ms",
+        "done": done,
     });
     Run::start(&binary(), ["--listen", "off", "--outbox", &settings.to_string()])
 }
@@ -115,4 +120,25 @@ fn an_event_that_kafka_refuses_is_set_aside_and_holds_nobody_up() {
     assert!(dead.contains("MessageSizeTooLarge"), "{dead}");
     let numbers: BTreeSet<_> = kafka.consume("outbox.event.order").iter().map(number).collect();
     assert_eq!(numbers, (0..20).filter(|n| *n != 10).collect());
+}
+
+#[test]
+fn a_marked_event_stays_in_its_table_and_is_sent_once() {
+    let (postgres, kafka) = (Postgres::start(), Kafka::start());
+    kafka.create_topic("outbox.event.order", 1, &[]);
+    let _ = postgres.sql(&ddl());
+    let unmarked = || postgres.sql("select count(*) from outbox where published_at is null");
+    insert(&postgres, 0, 50);
+    let mut first = relay_that(&postgres, &kafka, "mark");
+    wait_for("marks", LIMIT, || unmarked() == "0");
+    first.signal(SIGTERM);
+    assert_eq!(first.wait(LIMIT).code, 0);
+    insert(&postgres, 50, 60);
+    let _second = relay_that(&postgres, &kafka, "mark");
+    wait_for("more marks", LIMIT, || unmarked() == "0");
+    assert_eq!(left(&postgres), 60);
+    let mut numbers: Vec<_> = kafka.consume("outbox.event.order").iter().map(number).collect();
+    // Each is an aggregate of its own, and those have no order among them.
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..60).collect::<Vec<_>>());
 }
