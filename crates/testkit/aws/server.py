@@ -28,7 +28,8 @@ POLICY = {
     ],
 }
 # moto wants a signature on this answer as soon as it checks any; AWS wants none.
-WEB_IDENTITY = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+WEB_IDENTITY = """<AssumeRoleWithWebIdentityResponse
+xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
 <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>{AccessKeyId}</AccessKeyId>
 <SecretAccessKey>{SecretAccessKey}</SecretAccessKey><SessionToken>{SessionToken}</SessionToken>
 <Expiration>{expiration}</Expiration></Credentials></AssumeRoleWithWebIdentityResult>
