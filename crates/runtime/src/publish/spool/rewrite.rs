@@ -62,7 +62,9 @@ impl<D: Disk> Spool<D> {
         let mut bytes = read_whole(&mut self.disk, &file, old.end)?;
         bytes.truncate(usize::try_from(old.end).unwrap_or(usize::MAX));
         let mut records = Vec::new();
-        let scanned = scan(&bytes, old.name.salt, 0, |record, _| records.push(record));
+        // What is older than the segment's first was no record of it when it was opened either.
+        let before = old.first_seq.saturating_sub(1);
+        let scanned = scan(&bytes, old.name.salt, before, |record, _| records.push(record));
         self.give_up_missing(&old, &records);
         // What is done may be left out only once that is certain.
         let retired = self.log.retire(&mut self.disk, &self.acked, &self.ids, old.last_seq);

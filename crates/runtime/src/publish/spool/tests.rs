@@ -211,6 +211,29 @@ fn forged_numbers_end_in_a_refusal_and_no_number_is_given_twice() {
 }
 
 #[test]
+fn an_old_record_in_a_later_segment_gives_no_other_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(directory.path(), LIMITS);
+    for id in ["a", "b", "c"] {
+        append(&mut spool, id, "x").unwrap();
+    }
+    drop(spool);
+    let name = segment::Name { number: 2, generation: 0, salt: 3 };
+    let mut bytes = Vec::new();
+    for seq in [1, 9] {
+        Record::new(message("later", "x"), seq, 1).encode(name.salt, &mut bytes);
+    }
+    std::fs::write(directory.path().join(name.to_string()), bytes).unwrap();
+    let (mut spool, _) = open(directory.path(), LIMITS);
+    let seqs: Vec<u64> = spool.read(10, usize::MAX).unwrap().iter().map(|r| r.seq).collect();
+    assert_eq!(seqs, [1, 2, 3, 9]);
+    seqs.iter().for_each(|seq| spool.ack(*seq));
+    spool.sync_acks().unwrap();
+    drop(spool);
+    assert_eq!(open(directory.path(), LIMITS).1.pending, 0);
+}
+
+#[test]
 fn a_second_engine_is_kept_out() {
     let directory = tempfile::tempdir().unwrap();
     let (_spool, _) = open(directory.path(), LIMITS);
