@@ -41,6 +41,7 @@ use crate::{
     audit::Audit,
     board::{self, Board, Moment},
     error::Error,
+    guard,
     ingress::{self, Behind, Ingress},
     logs::{self, Pipeline, Redactor, Sink},
     metrics::{AppMetrics, Metrics},
@@ -64,6 +65,7 @@ const PROCESS_NAME: &std::ffi::CStr = c"plimsoll-engine";
 /// # Errors
 /// When no guard of this version is at the other end, or the kernel refuses what an engine needs.
 pub fn main() -> Result<u8, Error> {
+    guard::hide()?;
     let inheritance = control::inherit()?;
     // Only for the eyes of whoever looks at `ps`.
     let _ = prctl::set_name(PROCESS_NAME);

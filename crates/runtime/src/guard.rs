@@ -4,12 +4,14 @@
 //! kill, sweep, exit) and tells it what happened; it forwards signals and reaps orphans by itself.
 //! An engine that dies is started again with a snapshot, and neither app nor waiting connection
 //! notices. An engine that falls silent during a stop is replaced by the guard's own deadlines.
+//! Where one would have nothing to do, there is none (`alone`).
 //!
 //! It deliberately has no HTTP, no threads, no async runtime, and decides nothing that
 //! `lifecycle` decides: its deadlines lie behind those of the machine.
 //!
 //! Invariant: it exits after the app and with the app's code, within a bound after a stop signal.
 
+mod alone;
 mod backstop;
 pub mod bare;
 pub mod ending;
@@ -68,6 +70,7 @@ pub fn main(mut settings: Settings) -> Result<u8, Error> {
     if settings.exec {
         return Err(spawn::exec(&settings));
     }
+    hide()?;
     let mut listeners = Listeners::bind(&mut settings)?;
     let termination_log = ending::termination_log(&settings)?;
     let identity = settings.identity.clone();
@@ -89,6 +92,14 @@ pub fn main(mut settings: Settings) -> Result<u8, Error> {
     };
     ending::write(&ending, state.as_deref(), termination_log.as_deref());
     result.map(|ending| ending.code)
+}
+
+/// Keeps the memory of this process, where values of secrets are, from whoever may not read all of
+/// the machine's, and out of core dumps. What is executed later decides for itself.
+pub(crate) fn hide() -> Result<(), Error> {
+    let failed =
+        |errno: nix::Error| Error::Setup { intent: "hide its memory", source: errno.into() };
+    prctl::set_dumpable(false).map_err(failed)
 }
 
 /// Time since boot, the same for every process of the machine.
@@ -131,7 +142,9 @@ impl<'a> Guard<'a> {
             prctl::set_child_subreaper(true)
                 .map_err(|errno| setup("adopt orphans")(errno.into()))?;
         }
-        let mut pipes = Pipes::create().map_err(setup("make pipes for the application"))?;
+        let is_alone = alone::is_enough(&settings);
+        let pipes = if is_alone { Pipes::inherit() } else { Pipes::create() };
+        let mut pipes = pipes.map_err(setup("make pipes for the application"))?;
         if !settings.workload.has_app() {
             pipes.close_writes();
         }
@@ -153,7 +166,7 @@ impl<'a> Guard<'a> {
             listeners,
             signals,
             pipes,
-            engine: EngineProcess::due(now),
+            engine: if is_alone { EngineProcess::absent() } else { EngineProcess::due(now) },
             snapshot,
             spawn_error: None,
             terminated_at: None,
@@ -170,6 +183,7 @@ impl<'a> Guard<'a> {
         let oom_kills = OomKills::watch();
         while self.exit.is_none() {
             let now = clock();
+            self.keep_app();
             self.keep_engine(now)?;
             self.keep_sweeping(now);
             self.keep_deadlines(now);
@@ -375,6 +389,9 @@ impl<'a> Guard<'a> {
     }
 
     fn end_remaining(&mut self, signal: i32) -> usize {
+        if self.is_childless() {
+            return 0;
+        }
         if signal == SIGKILL {
             return self.kill_remaining();
         }

@@ -12,6 +12,8 @@ mod run_egress;
 mod run_exit;
 #[cfg(test)]
 mod run_frameworks;
+#[cfg(test)]
+mod run_guard_alone;
 mod run_guard_compat;
 mod run_guard_docker;
 mod run_guard_ending;

@@ -32,6 +32,9 @@ pub(super) enum Backstop {
 impl Guard<'_> {
     /// The next deadline, if any is running.
     pub(super) fn next_backstop(&self) -> Option<(Duration, Backstop)> {
+        if self.engine.is_absent() {
+            return self.next_alone();
+        }
         let stop = self.settings.stop;
         if let Some(since) = self.sweep_since {
             return Some((

@@ -37,8 +37,17 @@ pub(super) struct EngineProcess {
 
 #[derive(Debug)]
 enum Life {
-    Due { at: Duration },
-    Up { pid: i32, since: Duration, link: Option<Link>, pulse: Pulse },
+    /// There is nothing for one to do.
+    Absent,
+    Due {
+        at: Duration,
+    },
+    Up {
+        pid: i32,
+        since: Duration,
+        link: Option<Link>,
+        pulse: Pulse,
+    },
 }
 
 impl EngineProcess {
@@ -47,24 +56,33 @@ impl EngineProcess {
         Self { life: Life::Due { at }, failures: 0, deaths: 0 }
     }
 
+    /// None, ever.
+    pub(super) fn absent() -> Self {
+        Self { life: Life::Absent, failures: 0, deaths: 0 }
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self.life, Life::Absent)
+    }
+
     pub(super) fn pid(&self) -> Option<i32> {
         match self.life {
             Life::Up { pid, .. } => Some(pid),
-            Life::Due { .. } => None,
+            Life::Due { .. } | Life::Absent => None,
         }
     }
 
     pub(super) fn link(&self) -> Option<&Link> {
         match &self.life {
             Life::Up { link, .. } => link.as_ref(),
-            Life::Due { .. } => None,
+            Life::Due { .. } | Life::Absent => None,
         }
     }
 
     pub(super) fn due_at(&self) -> Option<Duration> {
         match self.life {
             Life::Due { at } => Some(at),
-            Life::Up { .. } => None,
+            Life::Up { .. } | Life::Absent => None,
         }
     }
 
@@ -89,7 +107,7 @@ impl EngineProcess {
     pub(super) fn died(&mut self, now: Duration) {
         let has_recovered = match self.life {
             Life::Up { since, .. } => now.saturating_sub(since) >= HEALTHY_AFTER,
-            Life::Due { .. } => false,
+            Life::Due { .. } | Life::Absent => false,
         };
         self.failures = if has_recovered { 1 } else { self.failures.saturating_add(1) };
         self.deaths = self.deaths.saturating_add(1);
@@ -133,7 +151,7 @@ impl EngineProcess {
     pub(super) fn pulse_at(&self) -> Option<Duration> {
         match &self.life {
             Life::Up { link: Some(_), pulse, .. } => pulse.next(),
-            Life::Up { .. } | Life::Due { .. } => None,
+            Life::Up { .. } | Life::Due { .. } | Life::Absent => None,
         }
     }
 

@@ -19,6 +19,7 @@ use std::{
 
 use nix::sys::socket::{Backlog, listen};
 
+use super::alone;
 use crate::{error::Error, notify, settings::Settings, wire::fds};
 
 /// Connections that wait to be accepted, while an engine is started again for example.
@@ -55,7 +56,7 @@ impl Listeners {
             listeners.sockets.push((fds::ADMIN_SOCK, bind_sock(path)?));
             listeners.sock = Some(path.clone());
         }
-        if settings.workload.has_app() {
+        if settings.workload.has_app() && !alone::is_enough(settings) {
             let setup = |source| Error::Setup { intent: "bind a notify socket", source };
             let bound = notify::socket::bind().map_err(setup)?;
             let socket = bound.socket.try_clone().map_err(setup)?;

@@ -6,7 +6,10 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt,
+    },
     path::Path,
     process::{Command, Stdio},
 };
@@ -37,7 +40,8 @@ const ITSELF: &str = "/proc/self/exe";
 /// The app's stdout and stderr. Our read ends stay open for life, so no engine's death breaks them.
 #[derive(Debug)]
 pub(super) struct Pipes {
-    reads: [OwnedFd; 2],
+    /// None where no engine reads: the app then has our own streams.
+    reads: Option<[OwnedFd; 2]>,
     /// Ours until the app has them: its own end must be seen.
     writes: Option<[OwnedFd; 2]>,
     /// How far the lines are; without it an engine's death repeats some.
@@ -54,10 +58,17 @@ impl Pipes {
             let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
         }
         Ok(Self {
-            reads: [stdout, stderr],
+            reads: Some([stdout, stderr]),
             writes: Some([stdout_write, stderr_write]),
             journal: journal::Kept::create().ok(),
         })
+    }
+
+    /// Our own streams in place of pipes.
+    pub(super) fn inherit() -> io::Result<Self> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        let stderr = io::stderr().as_fd().try_clone_to_owned()?;
+        Ok(Self { reads: None, writes: Some([stdout, stderr]), journal: None })
     }
 
     /// Gives up the ends that the app writes to.
@@ -73,8 +84,10 @@ pub(super) fn engine(listeners: &Listeners, pipes: &Pipes, control: OwnedFd) -> 
         if Path::new(ITSELF).exists() { OsString::from(ITSELF) } else { own_name.clone() };
     let mut inherited = listeners.duplicate()?;
     inherited.push((fds::GUARD, control));
-    inherited.push((fds::APP_STDOUT, pipes.reads[0].try_clone()?));
-    inherited.push((fds::APP_STDERR, pipes.reads[1].try_clone()?));
+    if let Some([stdout, stderr]) = &pipes.reads {
+        inherited.push((fds::APP_STDOUT, stdout.try_clone()?));
+        inherited.push((fds::APP_STDERR, stderr.try_clone()?));
+    }
     if let Some(journal) = &pipes.journal {
         let journal::Kept { journal, staged, staging } = journal.try_clone()?;
         inherited.extend([(fds::JOURNAL, journal), (fds::STAGED, staged), (fds::STAGING, staging)]);
