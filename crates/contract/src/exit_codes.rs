@@ -36,7 +36,7 @@ pub const COMMANDS: &[ExitCode] = &[OK, NO, UNKNOWN];
 /// A dependency that gates the start stayed down.
 pub const START_GATE: ExitCode = ExitCode {
     code: 69,
-    name: "start_gate",
+    name: "gate_timeout",
     meaning: "a dependency that gates the start was not up in time",
 };
 /// A bug of ours.

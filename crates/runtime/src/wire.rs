@@ -248,7 +248,7 @@ mod tests {
     fn messages_arrive_whole_however_they_are_cut() {
         let messages = [
             ToGuard::Spawn { env: Environment([("A".into(), "b".into())].into()) },
-            ToGuard::Exit { code: 69, reason: "start_gate".into(), last_lines: vec!["a".into()] },
+            ToGuard::Exit { code: 69, reason: "gate_timeout".into(), last_lines: vec!["a".into()] },
             ToGuard::Terminate,
         ];
         let bytes: Vec<u8> = messages.iter().flat_map(|message| encode(message).unwrap()).collect();

@@ -8,7 +8,8 @@ use serde_json::Value;
 use testkit::{Run, is_alive, signal, wait_for};
 
 use crate::run_harness::{
-    PATIENCE, SIGKILL, SIGSTOP, SIGTERM, Service, app_pid, binary, engine_pid, run, script,
+    PATIENCE, SIGKILL, SIGSTOP, SIGTERM, Service, app_pid, binary, engine_pid, run, run_with,
+    script,
 };
 
 /// An engine that hangs is replaced after 15 s.
@@ -58,6 +59,45 @@ fn a_command_that_cannot_be_started_is_our_end_not_the_apps() {
     run(&flags, &["no-such-command-anywhere"]).wait(PATIENCE);
     let exit: Value = serde_json::from_slice(&fs::read(log).unwrap()).unwrap();
     assert_eq!((&exit["origin"], &exit["reason"]), (&"plimsoll".into(), &"not_found".into()));
+}
+
+#[test]
+fn the_last_lines_are_in_the_ending_without_secrets() {
+    let text = "for i in 1 2 3 4 5; do echo line $i; done; echo password=hunter2 is it; exit 3";
+    let exit = ending(&[], text, |_| {});
+    let lines: Vec<_> =
+        exit["last_lines"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{exit}");
+    assert_eq!(lines[..2], ["line 4", "line 5"]);
+    assert!(lines[2].starts_with("password=[REDACTED") && !lines[2].contains("hunter2"), "{exit}");
+}
+
+#[test]
+fn a_start_gate_that_stays_closed_is_the_reason_gate_timeout() {
+    let probes = r#"{"db": {"tcp": "127.0.0.1:1", "gate": ["start"]}}"#;
+    let flags = ["--probes", probes, "--start-timeout", "200ms"];
+    let exit = ending(&flags, "echo ran", |_| {});
+    let said = (&exit["origin"], &exit["reason"], &exit["code"]);
+    assert_eq!(said, (&"plimsoll".into(), &"gate_timeout".into(), &69.into()));
+    assert_eq!(exit["last_lines"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn the_memory_of_guard_and_engine_is_hidden_and_that_of_the_app_is_not() {
+    use std::os::unix::{fs::MetadataExt, process::CommandExt};
+    const NOBODY: u32 = 65_534;
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let run = run_with(&[], &["sleep", "600"], |command| {
+        // Whatever root runs belongs to root, hidden or not.
+        if is_root {
+            command.uid(NOBODY);
+        }
+    });
+    let app = app_pid(&run);
+    let owner = |pid: i32| fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid();
+    wait_for("the engine to be hidden", PATIENCE, || owner(engine_pid(&run)) == 0);
+    assert_eq!(owner(run.pid()), 0, "anybody of the same user can read the guard's memory");
+    assert_ne!(owner(app), 0, "the app cannot be debugged");
 }
 
 #[test]
