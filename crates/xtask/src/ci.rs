@@ -51,6 +51,7 @@ const STEPS: &[Step] = &[
     ),
     fast("advisories", ADVISORIES),
     Step { name: "test", command: &["make", "test"], is_slow: true },
+    Step { name: "crash", command: &["cargo", "xtask", "crash", "--runs", "20000"], is_slow: true },
 ];
 
 /// The reference platform has a workspace of its own, as an application outside of ours would.

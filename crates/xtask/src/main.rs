@@ -1,4 +1,4 @@
-//! The project's own chores: tidy, reference pages, real tools, checks, benchmarks.
+//! The project's own chores: tidy, reference pages, real tools, checks, benchmarks, binaries.
 //!
 //! One file per chore; `cargo xtask --help` lists them. It deliberately holds nothing that users
 //! need: their program is `plimsoll`.
@@ -10,6 +10,8 @@
 
 mod bench;
 mod ci;
+mod crash;
+mod dist;
 mod docs;
 mod tidy;
 mod tools;
@@ -46,6 +48,17 @@ enum Chore {
         #[arg(long)]
         fast: bool,
     },
+    /// Cut the power of the modelled disk under the spool, again and again, from a fresh seed
+    Crash {
+        /// How often
+        #[arg(long, default_value_t = 100_000)]
+        runs: u64,
+        /// The first seed; a failure names its own
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Build the release binaries statically into target/dist, with their sums and sizes
+    Dist,
     /// Install the real programs that tests and benchmarks use, or say what to install
     Tools {
         /// What they are needed for
@@ -83,6 +96,8 @@ fn main() -> ExitCode {
         Chore::Tidy { fix } => tidy::command(fix),
         Chore::Docs { check } => docs::command(check),
         Chore::Ci { fast } => ci::command(fast),
+        Chore::Crash { runs, seed } => crash::command(runs, seed),
+        Chore::Dist => dist::command(),
         Chore::Tools { need, check } => tools::command(need, check),
         Chore::Bench { what } => bench::command(&what),
         Chore::BenchUpstream { port } => bench::upstream::serve(port),

@@ -210,6 +210,14 @@ fn under_docker_as_pid_1_of_an_empty_image_everything_holds() {
     });
     assert_eq!((&ending["reason"], &ending["code"]), (&"exit".into(), &9.into()), "{ending}");
 
+    // A name is found without any library, by what Docker writes into `/etc/hosts`.
+    let probes = r#"{"self": {"tcp": "admin.internal:9460", "gate": ["ready"]}}"#;
+    let hosts = ["--add-host=admin.internal:127.0.0.1"];
+    engine.run("named", &hosts, &["--probes", probes, "--", "/app"]);
+    wait_for("the name to be found", PATIENCE, || {
+        engine.docker(&["exec", "named", "/plimsoll-run", "probe", "ready"]).status.success()
+    });
+
     // A read-only root, no privileges, and a user that is not root.
     let flags =
         ["--read-only", "--cap-drop=ALL", "--user=65534:65534", "--security-opt=no-new-privileges"];
