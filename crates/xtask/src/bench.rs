@@ -8,6 +8,8 @@
 //! Invariant: a figure that could not be measured is missing from the page, never estimated.
 
 mod answers;
+mod engine_kill;
+mod footprint;
 pub(crate) mod forward;
 mod inits;
 mod latency;
@@ -15,7 +17,9 @@ mod load;
 mod machine;
 mod memory;
 pub(crate) mod pipeline;
+mod publish;
 mod report;
+mod rotation;
 mod section;
 mod servers;
 mod site;
@@ -29,7 +33,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{Verdict, tree};
+use crate::{Verdict, dist, tree};
 
 /// The page that is written.
 const PAGE: &str = "docs/benchmarks.md";
@@ -55,6 +59,12 @@ pub(crate) struct Run {
     /// Sequential requests to each server
     #[arg(long, default_value_t = 20_000)]
     requests: usize,
+    /// Measure a tenth of everything and print it: whether it works, not how fast it is
+    #[arg(long)]
+    quick: bool,
+    /// Measure only these parts and print them
+    #[arg(long, value_delimiter = ',', value_parser = PARTS)]
+    only: Vec<String>,
     /// Measure this program and do not build one
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -64,6 +74,39 @@ pub(crate) struct Run {
     /// Print the page and do not write it
     #[arg(long)]
     print: bool,
+}
+
+/// Names of the parts, in the order in which they are measured.
+const PARTS: [&str; 11] = [
+    "start",
+    "requests",
+    "footprint",
+    "signals",
+    "stop",
+    "answers",
+    "engine-kill",
+    "publish",
+    "rotation",
+    "site",
+    "logs",
+];
+
+/// How much of its whole work a scenario does.
+#[derive(Clone, Copy)]
+struct Effort {
+    is_quick: bool,
+}
+
+impl Effort {
+    /// So many repetitions in place of `whole`.
+    fn of(self, whole: usize) -> usize {
+        if self.is_quick { (whole / 10).max(2) } else { whole }
+    }
+
+    /// So many seconds in place of `whole`.
+    fn seconds(self, whole: u32) -> u32 {
+        if self.is_quick { 1 } else { whole }
+    }
 }
 
 /// Measures, and writes or prints the page.
@@ -76,23 +119,13 @@ pub(crate) fn command(what: &Bench) -> Result<Verdict> {
     }
     let program = match &run.program {
         Some(program) => program.clone(),
-        None => build(&root, "plimsoll", "plimsoll-run")?,
+        None => dist::build(&root, "plimsoll", &["plimsoll", "plimsoll-run"])?.join("plimsoll-run"),
     };
     let facts = machine::facts(&root, run.date.clone())?;
-    eprintln!("bench: {} starts of each program", run.starts);
-    let starts = start::measure(&program, run.starts)?;
-    let servers = servers::Servers::start(&program)?;
-    let idle = servers.memory()?;
-    eprintln!("bench: {} sequential requests to each server", run.requests);
-    let latencies = latency::measure(&servers.targets, run.requests)?;
-    eprintln!("bench: {} rounds of {} s of load on each server", run.rounds, run.seconds);
-    let loads = load::measure(&servers, run.rounds, run.seconds)?;
-    drop(servers);
-    let sections = sections(&program)?;
-    let figures = report::Figures { starts, idle, latencies, loads, sections };
+    let figures = figures(run, &program)?;
     let page = report::page(run, &facts, &figures);
     print!("{}", report::verdicts(&figures));
-    if run.print {
+    if run.print || run.quick || !run.only.is_empty() {
         print!("{page}");
     } else {
         std::fs::write(root.join(PAGE), page).with_context(|| format!("cannot write `{PAGE}`"))?;
@@ -101,42 +134,62 @@ pub(crate) fn command(what: &Bench) -> Result<Verdict> {
     Ok(Verdict::Yes)
 }
 
-/// Measures one part of the page.
-type Scenario = fn(&Path) -> Result<section::Section>;
-
-/// The scenarios that are not about requests, one after another.
-fn sections(program: &Path) -> Result<Vec<section::Section>> {
-    let scenarios: [(&str, Scenario); 5] = [
+fn figures(run: &Run, program: &Path) -> Result<report::Figures> {
+    let effort = Effort { is_quick: run.quick };
+    let is_wanted = |part: &str| run.only.is_empty() || run.only.iter().any(|it| it == part);
+    let mut figures = report::Figures::default();
+    if is_wanted("start") {
+        eprintln!("bench: start");
+        figures.starts = start::measure(program, effort.of(run.starts))?;
+    }
+    if is_wanted("requests") {
+        figures.requests = Some(requests(run, program, effort)?);
+    }
+    let scenarios: [(&str, Scenario); 9] = [
+        ("footprint", footprint::measure),
         ("signals", forward::measure),
-        ("stops", stop::measure),
-        ("answers while things go wrong", answers::measure),
-        ("a static site", site::measure),
-        ("the log pipeline", pipeline::measure),
+        ("stop", stop::measure),
+        ("answers", answers::measure),
+        ("engine-kill", engine_kill::measure),
+        ("publish", publish::measure),
+        ("rotation", rotation::measure),
+        ("site", site::measure),
+        ("logs", pipeline::measure),
     ];
-    let measure = |(name, measure): (&str, Scenario)| {
+    for (name, measure) in scenarios.into_iter().filter(|(name, _)| is_wanted(name)) {
         eprintln!("bench: {name}");
-        measure(program).with_context(|| format!("cannot measure {name}"))
-    };
-    scenarios.into_iter().map(measure).collect()
+        let section = measure(program, effort);
+        figures.sections.push(section.with_context(|| format!("cannot measure {name}"))?);
+    }
+    Ok(figures)
+}
+
+/// Measures one part of the page.
+type Scenario = fn(&Path, Effort) -> Result<section::Section>;
+
+fn requests(run: &Run, program: &Path, effort: Effort) -> Result<report::Requests> {
+    let servers = servers::Servers::start(program)?;
+    let idle = servers.memory()?;
+    let n_requests = effort.of(run.requests);
+    eprintln!("bench: {n_requests} sequential requests to each server");
+    let latencies = latency::measure(&servers.targets, n_requests)?;
+    let (n_rounds, seconds) = (effort.of(run.rounds), effort.seconds(run.seconds));
+    eprintln!("bench: {n_rounds} rounds of {seconds} s of load on each server");
+    let loads = load::measure(&servers, n_rounds, seconds)?;
+    Ok(report::Requests { idle, latencies, loads })
 }
 
 /// Runs this command in an optimized build of this program: it is the client and the application of
 /// what is measured, and must not be what limits it.
 fn again_optimized(root: &Path) -> Result<Verdict> {
-    let this = build(root, "xtask", "xtask")?;
+    let this = dist::build(root, "xtask", &["xtask"])?.join("xtask");
     let arguments = std::env::args_os().skip(1);
     let status = Command::new(&this).args(arguments).status();
     let status = status.with_context(|| format!("cannot start `{}`", this.display()))?;
     Ok(if status.success() { Verdict::Yes } else { Verdict::No })
 }
 
-/// Builds a program as it is shipped, and says where it is.
-fn build(root: &Path, package: &str, program: &str) -> Result<PathBuf> {
-    let arguments = ["build", "--release", "--package", package, "--bin", program];
-    eprintln!("bench: cargo {}", arguments.join(" "));
-    let status = Command::new("cargo").args(arguments).current_dir(root).status();
-    ensure!(status.context("cannot start cargo")?.success(), "`{program}` does not build");
-    let target = std::env::var_os("CARGO_TARGET_DIR");
-    let target = target.map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release").join(program))
+/// KiB as MiB.
+fn as_mib(kib: u64) -> f64 {
+    f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
 }

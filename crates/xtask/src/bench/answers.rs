@@ -14,11 +14,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::latency::Client;
-use super::memory;
 use super::report::Target;
 use super::section::{Section, time};
 use super::servers::{Running, await_listener, free_addresses};
 use super::stats::percentile;
+use super::{Effort, memory};
 
 /// Requests to each path.
 const N_REQUESTS: usize = 5_000;
@@ -31,7 +31,8 @@ const ANSWER_P99_MAX: f64 = 2e-3;
 const UNREADY_MAX: f64 = 5e-3;
 const BACK_MAX: f64 = 0.3;
 
-pub(super) fn measure(program: &Path) -> Result<Section> {
+pub(super) fn measure(program: &Path, effort: Effort) -> Result<Section> {
+    let (n_requests, n_times) = (effort.of(N_REQUESTS), effort.of(N_TIMES));
     let mut rows = Vec::new();
     let mut targets = Vec::new();
     let mut figure = |what: &'static str, mut seconds: Vec<f64>, judged: f64, most: f64| {
@@ -47,18 +48,18 @@ pub(super) fn measure(program: &Path) -> Result<Section> {
         ("`/live`, every dependency black-holed", "/live"),
         ("`/ready`, every dependency black-holed", "/ready"),
     ] {
-        figure(what, asked(program, &holes.probes(), path)?, 0.99, ANSWER_P99_MAX);
+        figure(what, asked(program, &holes.probes(), path, n_requests)?, 0.99, ANSWER_P99_MAX);
     }
-    let unready = (0..N_TIMES).map(|_| unready(program)).collect::<Result<_>>()?;
+    let unready = (0..n_times).map(|_| unready(program)).collect::<Result<_>>()?;
     figure("SIGTERM until `/ready` says 503", unready, 0.99, UNREADY_MAX);
-    let back = back(program)?;
+    let back = back(program, n_times)?;
     figure("`/live` answers again after `kill -9` of the engine", back, 0.99, BACK_MAX);
     Ok(Section {
         title: "Answers while things go wrong",
         method: format!(
-            "{N_REQUESTS} requests one after another on one connection, while {N_BLACK_HOLES} \
+            "{n_requests} requests one after another on one connection, while {N_BLACK_HOLES} \
              dependencies do not accept and {N_BLACK_HOLES} accept and never answer.\n\
-             {N_TIMES} stops with a drain, asked without a pause on one connection; {N_TIMES} \
+             {n_times} stops with a drain, asked without a pause on one connection; {n_times} \
              kills of the engine, asked on a new connection each."
         ),
         columns: ["what", "p50", "p99"].map(str::to_owned).to_vec(),
@@ -137,10 +138,10 @@ impl Service {
     }
 }
 
-fn asked(program: &Path, probes: &str, path: &str) -> Result<Vec<f64>> {
+fn asked(program: &Path, probes: &str, path: &str, count: usize) -> Result<Vec<f64>> {
     let service = Service::start(program, &["--probes", probes])?;
     let mut client = service.client(path)?;
-    (0..N_REQUESTS).map(|_| Ok(client.request()?.as_secs_f64())).collect()
+    (0..count).map(|_| Ok(client.request()?.as_secs_f64())).collect()
 }
 
 fn unready(program: &Path) -> Result<f64> {
@@ -155,11 +156,11 @@ fn unready(program: &Path) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-fn back(program: &Path) -> Result<Vec<f64>> {
+fn back(program: &Path, count: usize) -> Result<Vec<f64>> {
     let service = Service::start(program, &[])?;
     let own = program.canonicalize().unwrap_or_else(|_| program.to_path_buf());
     let mut times = Vec::new();
-    for _ in 0..N_TIMES {
+    for _ in 0..count {
         let children = memory::children(service.running.pid());
         let engine = children.into_iter().find(|pid| memory::executable(*pid) == own);
         let engine = i32::try_from(engine.context("no engine runs")?)?;

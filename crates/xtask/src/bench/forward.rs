@@ -14,6 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
+use super::Effort;
 use super::inits::{self, OURS};
 use super::report::Target;
 use super::section::{Section, time};
@@ -29,7 +30,8 @@ const P99_MAX: f64 = 200e-6;
 /// Inits that forward it; the others keep it to themselves.
 const FORWARDING: [&str; 3] = [OURS, "tini", "dumb-init"];
 
-pub(super) fn measure(program: &Path) -> Result<Section> {
+pub(super) fn measure(program: &Path, effort: Effort) -> Result<Section> {
+    let n_signals = effort.of(N_SIGNALS);
     let mut rows = Vec::new();
     let mut targets = Vec::new();
     let this = std::env::current_exe().context("cannot find this program")?;
@@ -50,7 +52,7 @@ pub(super) fn measure(program: &Path) -> Result<Section> {
                 command
             }
         };
-        let times = times(command, &pipe)?;
+        let times = times(command, &pipe, n_signals)?;
         let (p50, p99) = (percentile(&times, 0.5), percentile(&times, 0.99));
         let name = init.map_or(DIRECTLY, |init| init.name);
         if name == OURS {
@@ -66,7 +68,7 @@ pub(super) fn measure(program: &Path) -> Result<Section> {
     Ok(Section {
         title: "Signals",
         method: format!(
-            "SIGUSR1 to the init, {N_SIGNALS} times; from `kill` until the application has it."
+            "SIGUSR1 to the init, {n_signals} times; from `kill` until the application has it."
         ),
         columns: ["init", "p50", "p99"].map(str::to_owned).to_vec(),
         rows,
@@ -75,14 +77,14 @@ pub(super) fn measure(program: &Path) -> Result<Section> {
 }
 
 /// Sorted times of all signals, seconds.
-fn times(mut command: Command, pipe: &Path) -> Result<Vec<f64>> {
+fn times(mut command: Command, pipe: &Path, n_signals: usize) -> Result<Vec<f64>> {
     let running = Running::start(&mut command)?;
     let reader = OpenOptions::new().read(true).write(true).open(pipe)?;
     let mut lines = BufReader::new(reader).lines();
     let mut line = || lines.next().context("the receiver is gone")?.map_err(anyhow::Error::from);
     line()?;
-    let mut times = Vec::with_capacity(N_SIGNALS);
-    for _ in 0..N_SIGNALS {
+    let mut times = Vec::with_capacity(n_signals);
+    for _ in 0..n_signals {
         let sent = now_ns()?;
         running.signal(Signal::SIGUSR1)?;
         let came: u64 = line()?.parse().context("the receiver wrote no time")?;

@@ -4,6 +4,7 @@
 //! are those of a saturated server, and on two cores it competes with what it measures. The
 //! processor time that a proxy spent per request does not depend on that, and stands next to it.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -40,10 +41,10 @@ pub(super) struct Load {
 pub(super) struct Round {
     pub requests_per_second: f64,
     n_requests: usize,
-    p50_us: f64,
-    p99_us: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
     cpu_us: f64,
-    n_errors: usize,
+    pub n_errors: usize,
 }
 
 /// Loads each server in turn, so many rounds.
@@ -84,15 +85,26 @@ fn round(target: &Target, seconds: u32) -> Result<Round> {
 
 /// Loads one address, and counts the processor time of `pids`.
 pub(super) fn round_at(url: &str, seconds: u32, pids: &[u32]) -> Result<Round> {
+    round_with(url, seconds, CONNECTIONS, pids, None)
+}
+
+/// The same with so many connections, and a script of `wrk` that says what is sent.
+pub(super) fn round_with(
+    url: &str,
+    seconds: u32,
+    n_connections: u32,
+    pids: &[u32],
+    script: Option<&Path>,
+) -> Result<Round> {
     let wrk = tools::find("wrk", &[]).context("`wrk` is not installed\nhelp: cargo xtask tools")?;
     let cpu = || pids.iter().copied().map(memory::cpu_seconds).sum::<f64>();
     let before = cpu();
-    let output = Command::new(wrk)
-        .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s"), "--latency"])
-        .arg(url)
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot start wrk")?;
+    let mut wrk = Command::new(wrk);
+    wrk.args(["-t1", &format!("-c{n_connections}"), &format!("-d{seconds}s"), "--latency"]);
+    if let Some(script) = script {
+        wrk.arg("-s").arg(script);
+    }
+    let output = wrk.arg(url).stdin(Stdio::null()).output().context("cannot start wrk")?;
     let spent = cpu() - before;
     ensure!(output.status.success(), "wrk failed: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout);

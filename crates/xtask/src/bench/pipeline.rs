@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::memory;
 use super::report::Target;
 use super::section::Section;
 use super::servers::Running;
 use super::stats::median;
+use super::{Effort, memory};
 use crate::Verdict;
 
 /// What the application writes in one run.
@@ -36,7 +36,8 @@ fn secret(index: usize) -> String {
     format!("s3cr3t-{index:03}-{}", "kP9/x+Zq".repeat(3))
 }
 
-pub(super) fn measure(program: &Path) -> Result<Section> {
+pub(super) fn measure(program: &Path, effort: Effort) -> Result<Section> {
+    let n_rounds = effort.of(ROUNDS);
     let ways: [(&str, &[&str]); 3] = [
         ("json, redaction", &["--logs", "json"]),
         ("json, no redaction", &["--logs", "json", "--redact", "off"]),
@@ -44,7 +45,7 @@ pub(super) fn measure(program: &Path) -> Result<Section> {
     ];
     let mut rounds = vec![Vec::new(); ways.len()];
     let mut n_leaks = 0;
-    for _ in 0..ROUNDS {
+    for _ in 0..n_rounds {
         for (index, ((_, flags), rounds)) in ways.iter().zip(&mut rounds).enumerate() {
             let round = round(program, flags)?;
             rounds.push(round.mib_per_second);
@@ -73,7 +74,7 @@ pub(super) fn measure(program: &Path) -> Result<Section> {
         title: "Log pipeline",
         method: format!(
             "An application writes {MIB} MiB of JSON, logfmt and plain lines of 80 to 400 bytes, \
-             one in {SECRET_EVERY} with one of {N_SECRETS} secrets; median of {ROUNDS}.\n\
+             one in {SECRET_EVERY} with one of {N_SECRETS} secrets; median of {n_rounds}.\n\
              Processor time of the engine in all its threads, user and kernel, from the \
              application's pipe to a file."
         ),

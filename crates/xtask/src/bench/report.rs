@@ -4,27 +4,35 @@
 
 use std::fmt::Write as _;
 
-use super::Run;
 use super::inits::OURS;
 use super::latency::Latency;
 use super::load::{CONNECTIONS, Load, Loads};
 use super::machine::Facts;
 use super::section::Section;
 use super::servers::{DIRECT, Footprint, INGRESS, INGRESS_LOG, NGINX, NGINX_BARE, NGINX_LOG};
-use super::start::{DIRECTLY, Start};
+use super::start::{ALONE, DIRECTLY, Start};
+use super::{Run, as_mib as mib};
 
 /// Everything that was measured.
+#[derive(Default)]
 pub(super) struct Figures {
     pub starts: Vec<Start>,
+    pub requests: Option<Requests>,
+    pub sections: Vec<Section>,
+}
+
+/// What was measured of requests to the application, the ingress and nginx.
+pub(super) struct Requests {
     pub idle: Footprint,
     pub latencies: Vec<Latency>,
     pub loads: Loads,
-    pub sections: Vec<Section>,
 }
 
 /// Targets: resident memory, added start, added median, throughput of nginx.
 const MEMORY_MIB_MAX: f64 = 10.0;
 const START_ADDED_MS_MAX: f64 = 20.0;
+const WHOLE_MS_MAX: f64 = 5.0;
+const ALONE_MS_MAX: f64 = 1.5;
 const P50_ADDED_US_MAX: f64 = 100.0;
 const THROUGHPUT_RATIO_MIN: f64 = 1.0;
 
@@ -68,10 +76,14 @@ pub(super) fn page(run: &Run, facts: &Facts, figures: &Figures) -> String {
     for (name, value) in &facts.0 {
         let _ = writeln!(page, "* {name}: {value}");
     }
-    starts(&mut page, run, &figures.starts);
-    memory(&mut page, figures);
-    latencies(&mut page, run, &figures.latencies);
-    loads(&mut page, run, &figures.loads.rows);
+    if !figures.starts.is_empty() {
+        starts(&mut page, run, &figures.starts);
+    }
+    if let Some(requests) = &figures.requests {
+        memory(&mut page, requests);
+        latencies(&mut page, run, &requests.latencies);
+        loads(&mut page, run, &requests.loads.rows);
+    }
     page.extend(figures.sections.iter().map(Section::markdown));
     page
 }
@@ -81,11 +93,14 @@ fn of_sections(figures: &Figures) -> impl Iterator<Item = &Target> {
 }
 
 fn targets(figures: &Figures) -> Vec<Target> {
-    let mut targets = vec![
-        memory_target("resident memory, idle", figures.idle),
-        memory_target("resident memory, under load", figures.loads.footprint),
-    ];
-    let main_ms = |name| figures.starts.iter().find(|s| s.name == name).map(|s| s.to_main_ms);
+    let mut targets = start_targets(&figures.starts);
+    targets.extend(figures.requests.as_ref().map(request_targets).into_iter().flatten());
+    targets
+}
+
+fn start_targets(starts: &[Start]) -> Vec<Target> {
+    let mut targets = Vec::new();
+    let main_ms = |name| starts.iter().find(|s| s.name == name).map(|s| s.to_main_ms);
     if let (Some(ours), Some(direct)) = (main_ms(OURS), main_ms(DIRECTLY)) {
         let added = ours - direct;
         targets.push(Target {
@@ -95,7 +110,27 @@ fn targets(figures: &Figures) -> Vec<Target> {
             is_met: added < START_ADDED_MS_MAX,
         });
     }
-    let p50 = |name| figures.latencies.iter().find(|l| l.name == name).map(|l| l.p50_us);
+    for (what, name, most) in [
+        ("whole run of `/bin/true`, median", OURS, WHOLE_MS_MAX),
+        ("the same without an engine, median", ALONE, ALONE_MS_MAX),
+    ] {
+        let start = starts.iter().find(|start| start.name == name);
+        targets.extend(start.map(|start| Target {
+            what,
+            wanted: format!("<= {most} ms"),
+            measured: format!("{:.2} ms", start.whole_ms),
+            is_met: start.whole_ms <= most,
+        }));
+    }
+    targets
+}
+
+fn request_targets(requests: &Requests) -> Vec<Target> {
+    let mut targets = vec![
+        memory_target("resident memory, idle", requests.idle),
+        memory_target("resident memory, under load", requests.loads.footprint),
+    ];
+    let p50 = |name| requests.latencies.iter().find(|l| l.name == name).map(|l| l.p50_us);
     for (what, name) in [
         ("added to a request at p50, no access log", INGRESS),
         ("added to a request at p50, access log", INGRESS_LOG),
@@ -111,7 +146,7 @@ fn targets(figures: &Figures) -> Vec<Target> {
         }
     }
     let rate =
-        |name| figures.loads.rows.iter().find(|l| l.name == name).map(|l| l.requests_per_second);
+        |name| requests.loads.rows.iter().find(|l| l.name == name).map(|l| l.requests_per_second);
     for (what, ours, peer) in [
         ("requests/s against nginx with the same duties, no access log", INGRESS, NGINX),
         ("requests/s against nginx with the same duties, access log", INGRESS_LOG, NGINX_LOG),
@@ -149,7 +184,9 @@ fn starts(page: &mut String, run: &Run, starts: &[Start]) {
          A program that notes the time at which its `main` began, started {} times in each \
          way, in turns.\n\
          The last column is a whole run of `/bin/true`, from the spawn until its exit was seen.\n\
-         `plimsoll-run` has its admin listener and its engine; nothing is switched off.\n\n\
+         `plimsoll-run` has its admin listener and its engine; nothing is switched off. With \
+         `--logs raw --redact off --listen off` there is nothing for an engine to do, and the guard \
+         is alone.\n\n\
          | started | to `main`, median | p99 | added, median | `/bin/true`, whole run |\n\
          | --- | --- | --- | --- | --- |\n",
         run.starts
@@ -168,7 +205,7 @@ fn starts(page: &mut String, run: &Run, starts: &[Start]) {
     }
 }
 
-fn memory(page: &mut String, figures: &Figures) {
+fn memory(page: &mut String, requests: &Requests) {
     page.push_str(
         "\n## Memory\n\n\
          From `smaps_rollup`: RSS counts shared pages in full, PSS divides them among those that \
@@ -180,7 +217,7 @@ fn memory(page: &mut String, figures: &Figures) {
          | process | idle RSS | idle PSS | under load RSS | under load PSS |\n\
          | --- | --- | --- | --- | --- |\n",
     );
-    let (idle, load) = (figures.idle, figures.loads.footprint);
+    let (idle, load) = (requests.idle, requests.loads.footprint);
     for (name, idle, load) in
         [("guard", idle.guard, load.guard), ("engine", idle.engine, load.engine)]
     {
@@ -264,10 +301,6 @@ fn verdict(is_met: bool) -> &'static str {
     if is_met { "met" } else { "MISS" }
 }
 
-fn mib(kib: u64) -> f64 {
-    f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::memory::Memory;
@@ -289,9 +322,14 @@ mod tests {
         let footprint = Footprint { guard: memory, engine: memory };
         Figures {
             starts: vec![start(DIRECTLY, 1.0), start(OURS, 3.0)],
-            idle: footprint,
-            latencies: vec![latency(DIRECT, 50.0), latency(INGRESS, ours_us)],
-            loads: Loads { rows: vec![load(INGRESS, ours_rate), load(NGINX, 1000.0)], footprint },
+            requests: Some(Requests {
+                idle: footprint,
+                latencies: vec![latency(DIRECT, 50.0), latency(INGRESS, ours_us)],
+                loads: Loads {
+                    rows: vec![load(INGRESS, ours_rate), load(NGINX, 1000.0)],
+                    footprint,
+                },
+            }),
             sections: Vec::new(),
         }
     }

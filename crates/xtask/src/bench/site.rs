@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
+use super::Effort;
 use super::load::{CONNECTIONS, Round, round_at};
 use super::report::Target;
 use super::section::Section;
@@ -21,7 +22,8 @@ const SECONDS: u32 = 3;
 /// Sizes of the files, bytes.
 const FILES: [(&str, usize); 2] = [("index.html", 1024), ("app-3f2a9c1b.js", 100 * 1024)];
 
-pub(super) fn measure(program: &Path) -> Result<Section> {
+pub(super) fn measure(program: &Path, effort: Effort) -> Result<Section> {
+    let (n_rounds, seconds) = (effort.of(ROUNDS), effort.seconds(SECONDS));
     let directory = tempfile::tempdir().context("cannot create a directory")?;
     let site = directory.path().join("site");
     fs::create_dir(&site)?;
@@ -57,9 +59,9 @@ pub(super) fn measure(program: &Path) -> Result<Section> {
         ["a page of 1 KiB, requests/s beside nginx", "a file of 100 KiB, requests/s beside nginx"];
     for ((name, _), what) in FILES.into_iter().zip(whats) {
         let mut rounds = [Vec::new(), Vec::new()];
-        for _ in 0..ROUNDS {
+        for _ in 0..n_rounds {
             for (address, rounds) in [ours, theirs].into_iter().zip(&mut rounds) {
-                rounds.push(round_at(&format!("http://{address}/{name}"), SECONDS, &[])?);
+                rounds.push(round_at(&format!("http://{address}/{name}"), seconds, &[])?);
             }
         }
         let rate = |rounds: &[Round]| median(rounds.iter().map(|round| round.requests_per_second));
@@ -76,7 +78,7 @@ pub(super) fn measure(program: &Path) -> Result<Section> {
     Ok(Section {
         title: "A static site",
         method: format!(
-            "`wrk -t1 -c{CONNECTIONS} -d{SECONDS}s`, {ROUNDS} rounds in turns, no access log; \
+            "`wrk -t1 -c{CONNECTIONS} -d{seconds}s`, {n_rounds} rounds in turns, no access log; \
              nginx with `sendfile`, one worker, no headers of ours."
         ),
         columns: ["file", "`plimsoll run --static`", "nginx"].map(str::to_owned).to_vec(),

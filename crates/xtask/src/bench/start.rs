@@ -28,6 +28,8 @@ pub(super) struct Start {
 
 /// The name without an init.
 pub(super) const DIRECTLY: &str = "directly";
+/// The name of ours where nothing is asked for but an init.
+pub(super) const ALONE: &str = "plimsoll-run, guard alone";
 
 /// A way to start a program.
 struct Init {
@@ -75,8 +77,13 @@ impl Init {
 
 fn inits(program: &Path) -> Vec<Init> {
     let init = |name, before| Init { name, before, main_ms: Vec::new(), whole_ms: Vec::new() };
+    let ours = |flags: &[&str]| {
+        let flags = flags.iter().chain(&["--"]).map(PathBuf::from);
+        std::iter::once(program.to_path_buf()).chain(flags).collect()
+    };
+    let alone = ["--logs", "raw", "--redact", "off", "--listen", "off"];
     let mut inits =
-        vec![init(DIRECTLY, Vec::new()), init(OURS, vec![program.to_path_buf(), "--".into()])];
+        vec![init(DIRECTLY, Vec::new()), init(OURS, ours(&[])), init(ALONE, ours(&alone))];
     for (name, flag) in [("tini", "-s"), ("dumb-init", "--")] {
         if let Some(peer) = tools::find(name, &[]) {
             inits.push(init(name, vec![peer, flag.into()]));

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 use testkit::Marker;
 
+use super::Effort;
 use super::inits::{self, Init, OURS};
 use super::report::Target;
 use super::section::{Section, time};
@@ -34,10 +35,11 @@ const OBEDIENT: &str = "touch \"$0\"; exec sleep 600";
 const STUBBORN: &str = "trap '' TERM; setsid sh -c 'setsid sleep 600 & touch \"$0\"; wait' \"$0\" & \
                         sleep 601 & wait; wait; sleep 602";
 
-pub(super) fn measure(program: &Path) -> Result<Section> {
+pub(super) fn measure(program: &Path, effort: Effort) -> Result<Section> {
+    let n_stops = effort.of(N_STOPS);
     let inits = inits::all(program);
     let mut stops = vec![Vec::new(); inits.len()];
-    for _ in 0..N_STOPS {
+    for _ in 0..n_stops {
         for (init, times) in inits.iter().zip(&mut stops) {
             times.push(stop(init, OBEDIENT)?.exit);
         }
@@ -73,7 +75,7 @@ pub(super) fn measure(program: &Path) -> Result<Section> {
         title: "Stop",
         method: format!(
             "SIGTERM to the init; the first time is from the signal until its exit with an \
-             application that ends at once, median of {N_STOPS}.\n\
+             application that ends at once, median of {n_stops}.\n\
              The stubborn tree ignores SIGTERM in one process, and has another in a session of its \
              own; the grace is 1 s where an init has one.\n\
              What is left is counted when the init has ended, or after {} s.",
