@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::header::{FORWARDED, HeaderMap, HeaderName};
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 
 use crate::trust::TrustedProxies;
 
@@ -33,7 +33,7 @@ pub fn client_address(headers: &HeaderMap, peer: IpAddr, trusted: &TrustedProxie
         furthest(items.map(|item| address(item.trim())), peer, trusted)
     });
     let by_elements = headers.contains_key(FORWARDED).then(|| {
-        let nodes = nodes(headers.get_all(FORWARDED).iter().map(|line| line.as_bytes()));
+        let nodes = nodes(headers.get_all(FORWARDED).iter().map(HeaderValue::as_bytes));
         furthest(nodes.unwrap_or_default().into_iter().rev(), peer, trusted)
     });
     match (by_list, by_elements) {
@@ -108,8 +108,11 @@ fn element(mut rest: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
     }
 }
 
+/// A name, its value, and what follows it.
+type Pair<'a> = (&'a [u8], Cow<'a, [u8]>, &'a [u8]);
+
 /// `token "=" ( token / quoted-string )`, and what follows it.
-fn pair(rest: &[u8]) -> Option<(&[u8], Cow<'_, [u8]>, &[u8])> {
+fn pair(rest: &[u8]) -> Option<Pair<'_>> {
     let (name, rest) = token(rest)?;
     let rest = rest.strip_prefix(b"=")?;
     let Some(quoted) = rest.strip_prefix(b"\"") else {

@@ -175,8 +175,9 @@ impl Audit {
 
 impl Open {
     fn send(&self, record: writer::Record) -> Result<(), Unkept> {
-        let sent = self.records.as_ref().map(|records| records.try_send(record));
-        if let Some(Ok(())) = sent {
+        if let Some(records) = &self.records
+            && records.try_send(record).is_ok()
+        {
             return Ok(());
         }
         self.lost.fetch_add(1, Ordering::Relaxed);

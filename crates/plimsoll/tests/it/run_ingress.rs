@@ -30,7 +30,7 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_foreve
 /// One answer, head and body.
 fn ask(address: SocketAddr, method: &str, path: &str, fields: &str) -> String {
     let mut answer = String::new();
-    testkit::wait_for_some("an answer", PATIENCE, || {
+    wait_for_some("an answer", PATIENCE, || {
         let mut socket = TcpStream::connect(address).ok()?;
         socket.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
         let request =
@@ -88,7 +88,7 @@ fn a_policy_denies_with_its_reason_and_the_audit_log_holds() {
     let refused = ask(address, "POST", "/a", "");
     assert_eq!(status(&refused), 403, "{refused}");
     assert!(refused.contains("\"detail\":\"read only\""), "{refused}");
-    testkit::wait_for_some("a record", PATIENCE, || {
+    wait_for_some("a record", PATIENCE, || {
         let text = std::fs::read_to_string(&log).ok()?;
         text.contains("\"action\":\"policy.deny\"").then_some(())
     });

@@ -106,9 +106,12 @@ mod tests {
         assert!(is_enough(&settings));
     }
 
+    /// What is changed, and how.
+    type Change = (&'static str, fn(&mut Settings));
+
     #[test]
     fn whatever_somebody_must_do_needs_one() {
-        let changes: [(&str, fn(&mut Settings)); 7] = [
+        let changes: [Change; 7] = [
             ("json", |it| it.logs = LogMode::Json),
             ("redaction", |it| it.lines.redact = RedactSettings::default()),
             ("an endpoint", |it| it.admin.sock = Some("/run/sock".into())),

@@ -41,9 +41,9 @@ pub(super) fn measure(program: &Path, effort: Effort) -> Result<Section> {
     await_listener(app)?;
     await_listener(ingress)?;
     let n_kills = effort.of(N_KILLS);
-    let is_over = AtomicBool::new(false);
+    let is_over = &AtomicBool::new(false);
     let [direct, through] = std::thread::scope(|scope| {
-        let asked = [app, ingress].map(|address| scope.spawn(|| ask(address, &is_over)));
+        let asked = [app, ingress].map(|address| scope.spawn(move || ask(address, is_over)));
         let killed = (0..n_kills).try_for_each(|_| end_engine(program, &running));
         is_over.store(true, Ordering::Relaxed);
         let asked = asked.map(|it| it.join().map_err(|_| anyhow::anyhow!("a client failed")));
