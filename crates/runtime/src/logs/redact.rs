@@ -11,6 +11,7 @@
 //! Invariant: no usable value of a secret is in what comes out, and JSON that came in comes out as
 //! JSON.
 
+mod counters;
 mod decode;
 mod finder;
 mod keys;
@@ -28,10 +29,10 @@ use std::time::{Duration, Instant};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use contract::redactions as ids;
-use prometheus_client::metrics::counter::Counter;
 use regex::bytes::Regex;
 use zeroize::Zeroizing;
 
+pub use counters::Counters;
 use rules::RULES;
 pub use settings::{Extra, Keys, Patterns, RedactSettings};
 use values::{Room, Values};
@@ -86,30 +87,6 @@ struct Known {
     current: BTreeMap<String, Zeroizing<String>>,
     retired: Vec<(Instant, Zeroizing<String>)>,
     complained: BTreeSet<String>,
-}
-
-/// Counts of what was taken, by the index of the rule in `contract::redactions::ALL`.
-#[derive(Clone, Debug)]
-pub struct Counters(Arc<[Counter]>);
-
-impl Counters {
-    /// Counters by id.
-    pub fn new(counter: impl Fn(&'static str) -> Counter) -> Self {
-        Self(ids::ALL.iter().map(|id| counter(id)).collect())
-    }
-
-    /// How often each rule took something, without those that never did.
-    #[must_use]
-    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        let counts = ids::ALL.iter().zip(self.0.iter()).map(|(id, counter)| (*id, counter.get()));
-        counts.filter(|(_, count)| *count > 0).collect()
-    }
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self::new(|_| Counter::default())
-    }
 }
 
 impl fmt::Debug for Redactor {

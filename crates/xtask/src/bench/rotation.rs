@@ -1,4 +1,5 @@
-//! How long a new value of a secret takes from its provider's answer to the file that the app reads.
+//! How long a new value of a secret takes from its provider's answer to the file that the app
+//! reads.
 //!
 //! The provider is a program that says the time, so that each value tells when it was fetched; the
 //! file's own time tells when it was swapped. Both are of the same clock.

@@ -2,9 +2,9 @@
 //!
 //! A published set is fetched in the background, again when a token names a key that is not in it
 //! (not more often than [`REFETCH_PAUSE`]), and the last good one is used while it cannot be
-//! fetched, up to the `stale` bound. A shared secret is followed: a new value takes the place of the
-//! last at once, so that a stolen one ends with it. It deliberately takes no secrets from a published set: an
-//! `oct` key in it is passed over.
+//! fetched, up to the `stale` bound. A shared secret is followed: a new value takes the place of
+//! the last at once, so that a stolen one ends with it. It deliberately takes no secrets from a
+//! published set: an `oct` key in it is passed over.
 //!
 //! Invariant: every [`Key`] knows the one algorithm, or the one family, that it is for.
 
