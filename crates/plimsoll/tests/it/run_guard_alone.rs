@@ -17,7 +17,7 @@ fn alone(flags: &[&str], text: &str) -> Run {
 #[test]
 fn the_only_child_is_the_app_and_its_bytes_are_not_touched() {
     let mut it =
-        alone(&[], "printf 'a\\0b password=hunter2\\r'; echo up; echo oops >&2; read -r _");
+        alone(&[], "printf 'a\\0b password=hunter2\\r'; echo up; echo oops >&2; exec sleep 60");
     it.line("up");
     assert_eq!(children(it.pid()).len(), 1);
     it.signal(SIGTERM);
@@ -43,7 +43,7 @@ fn exit_codes_are_the_apps() {
     assert_eq!(missing.code, 127);
     assert!(missing.stderr.contains("no-such-command-anywhere"), "{}", missing.stderr);
     let flags = ["--success-exit-codes", "143"];
-    let mut it = alone(&flags, "echo up; read -r _");
+    let mut it = alone(&flags, "echo up; exec sleep 60");
     it.line("up");
     it.signal(SIGTERM);
     assert_eq!(it.wait(PATIENCE).code, 0);
