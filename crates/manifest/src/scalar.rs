@@ -13,8 +13,8 @@ use crate::{
         SecretName, ServiceName, VerbName, not_a,
     },
     plan::{
-        CloudProvider, ErrorsBackend, Gate, LogsBackend, MetricsBackend, Overlap, ResourceType,
-        Restart, Severity, Signal, Target, TracesBackend, Verify, Weekday,
+        CloudProvider, ErrorsBackend, Gate, LanguageVersion, LogsBackend, MetricsBackend, Overlap,
+        PackageManager, ResourceType, Restart, Severity, Signal, Target, TracesBackend, Verify, Weekday,
     },
     span::Spanned,
     syntax::{Node, Shape},
@@ -63,6 +63,7 @@ checked! {
     Ppm, "a percentage", ["string", "number"], "99.9";
     Cron, "a schedule", "string", "0 3 * * *";
     Clock, "a time of day", "string", "03:00";
+    LanguageVersion, "a language", "string", "python@3.12";
     Text, "a text", ["string", "number", "boolean"], "info";
 }
 
@@ -107,6 +108,7 @@ macro_rules! worded {
 
 worded! {
     Target, "a target";
+    PackageManager, "a package manager";
     CloudProvider, "a cloud provider";
     ResourceType, "a resource type";
     Severity, "a severity";

@@ -6,6 +6,7 @@
 
 mod command;
 mod environment;
+mod language;
 mod observability;
 mod provider;
 mod resource;
@@ -19,6 +20,7 @@ use serde::Serialize;
 pub use self::{
     command::{Command, Migrate, Verb},
     environment::{Cloud, CloudProvider, Environment, Owners, Target},
+    language::{Language, LanguageVersion, PackageManager},
     observability::{
         AlertRoutes, Alerts, Budget, Dashboards, Errors, ErrorsBackend, LogRotation, Logs,
         LogsBackend, Metrics, MetricsBackend, Observability, Policies, Synthetic, Traces,

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::{
     command::{Command, Migrate, Verb},
     environment::{Owners, words},
+    language::{LanguageVersion, PackageManager},
     slo::Slo,
 };
 use crate::{
@@ -45,9 +46,9 @@ pub struct Service {
     /// The service whose sources and image it shares.
     pub from: Option<ServiceName>,
     /// Programming language, where detection must not guess.
-    pub language: Option<String>,
+    pub language: Option<LanguageVersion>,
     /// Package manager, where detection must not guess.
-    pub package_manager: Option<String>,
+    pub package_manager: Option<PackageManager>,
     /// Native packages the image needs (Debian names).
     pub system: Vec<String>,
     /// Makes the sources runnable; executed by `plimsoll up` before the start.

@@ -14,7 +14,7 @@ use crate::{
     keys::keys,
     merge::{Field, Loose, Table, replaced},
     names::{Domain, EnvVar, HttpPath, Malformed, RelativePath, ServiceName, VerbName, not_a},
-    plan::{Gate, Overlap, Restart, Severity, Signal},
+    plan::{Gate, LanguageVersion, Overlap, PackageManager, Restart, Severity, Signal},
     scalar::{Cron, SecretNames, Status, Text, short},
     span::Spanned,
     syntax::{Node, Shape},
@@ -32,10 +32,11 @@ keys! {
         /// `security`, unless it has its own; `env` is merged. It does not inherit `uses`: who
         /// needs what is said per process.
         from ["from"]: ServiceName = "none";
-        /// Programming language, where detection must not guess.
-        language ["language"]: String = "detected";
+        /// Programming language, where detection must not guess; with the version that its image
+        /// has, if it matters: `python@3.12`.
+        language ["language"]: LanguageVersion = "detected";
         /// Package manager, where detection must not guess.
-        package_manager ["package_manager"]: String = "detected";
+        package_manager ["package_manager"]: PackageManager = "detected";
         /// Native packages the image needs, by their Debian names.
         system ["system"]: Vec<Spanned<String>> = "none";
         /// Makes the sources runnable; executed by `plimsoll up` before the start.
