@@ -1,0 +1,246 @@
+//! What the sources of a service say: its language, the version, and what installs its packages.
+//!
+//! Only files that every tool of the language reads count ([`MARKERS`]); nothing is guessed from
+//! the names of source files. The nearest directory with a lock file, from the service's upwards,
+//! is where its image is built from. It deliberately reads nothing: files are an argument.
+//!
+//! Invariant: what the manifest says is never overruled; every answer names its evidence.
+
+mod versions;
+
+use std::collections::BTreeMap;
+
+use manifest::names::ServiceName;
+use manifest::plan::{Kind, Language, PackageManager, Plan, Service};
+
+/// The files that are looked at, by name. Nothing else is read.
+pub const MARKERS: &[&str] = &[
+    ".nvmrc",
+    ".python-version",
+    ".yarnrc.yml",
+    "Cargo.lock",
+    "Cargo.toml",
+    "build.gradle",
+    "build.gradle.kts",
+    "go.mod",
+    "next.config.js",
+    "next.config.mjs",
+    "next.config.ts",
+    "package-lock.json",
+    "package.json",
+    "pdm.lock",
+    "pnpm-lock.yaml",
+    "pnpm-workspace.yaml",
+    "poetry.lock",
+    "pom.xml",
+    "pyproject.toml",
+    "requirements.in",
+    "requirements.txt",
+    "rust-toolchain.toml",
+    "uv.lock",
+    "yarn.lock",
+];
+
+/// Largest marker file whose text is looked into, in bytes. Lock files only have to be there.
+pub const MARKER_BYTES_MAX: usize = 1 << 20;
+
+/// The marker files of a repository with their texts, by path below the manifest's directory.
+pub type Repository = BTreeMap<String, String>;
+
+/// What an image of a service is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Files that are served as they are.
+    Files,
+    /// Sources that a toolchain makes runnable.
+    Toolchain(Toolchain),
+}
+
+/// What makes sources runnable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toolchain {
+    /// The language.
+    pub language: Language,
+    /// Its version, as the tag of a base image begins: `3.12`, `22`, `21`.
+    pub version: String,
+    /// What installs its packages.
+    pub manager: PackageManager,
+    /// The directory that an image is built from: the one with the lock file, or the service's.
+    /// `.` is the manifest's directory.
+    pub root: String,
+    /// Names of the marker files in `root`; none when the manifest was believed without looking.
+    pub markers: BTreeMap<String, String>,
+    /// Why we think so: a file, or the manifest.
+    pub evidence: String,
+}
+
+/// Why the sources of a service say nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undetected {
+    /// No marker file.
+    #[error("nothing in `{path}` says which language service `{service}` is written in")]
+    Nothing {
+        /// The service.
+        service: ServiceName,
+        /// Its directory.
+        path: String,
+    },
+    /// Lock files of several package managers.
+    #[error("service `{service}` has lock files of {}", quoted(found))]
+    Several {
+        /// The service.
+        service: ServiceName,
+        /// The package managers.
+        found: Vec<PackageManager>,
+    },
+}
+
+impl Undetected {
+    /// What to do about it.
+    #[must_use]
+    pub fn help(&self) -> String {
+        match self {
+            Undetected::Nothing { service, .. } => format!(
+                "write `services.{service}.language: python` and `package_manager: poetry`, or \
+                 whatever it is; or commit its lock file"
+            ),
+            Undetected::Several { service, found } => {
+                let first = found.first().map_or("", |manager| manager.as_str());
+                format!("write `services.{service}.package_manager: {first}`")
+            }
+        }
+    }
+}
+
+fn quoted(managers: &[PackageManager]) -> String {
+    let words: Vec<String> = managers.iter().map(|manager| format!("`{manager}`")).collect();
+    words.join(" and ")
+}
+
+/// The file that says that a package manager is used; the first that is there wins.
+const SIGNS: &[(&str, PackageManager)] = &[
+    ("poetry.lock", PackageManager::Poetry),
+    ("uv.lock", PackageManager::Uv),
+    ("pdm.lock", PackageManager::Pdm),
+    ("requirements.in", PackageManager::PipTools),
+    ("requirements.txt", PackageManager::Pip),
+    ("pnpm-lock.yaml", PackageManager::Pnpm),
+    ("package-lock.json", PackageManager::Npm),
+    ("yarn.lock", PackageManager::Yarn),
+    ("Cargo.lock", PackageManager::Cargo),
+    ("go.mod", PackageManager::GoModules),
+    ("pom.xml", PackageManager::Maven),
+    ("build.gradle.kts", PackageManager::Gradle),
+    ("build.gradle", PackageManager::Gradle),
+];
+
+/// Looks at every service of a plan that has an image of its own.
+///
+/// # Errors
+/// All services whose sources say nothing.
+pub fn detect(
+    plan: &Plan,
+    repository: &Repository,
+) -> Result<BTreeMap<ServiceName, Source>, Vec<Undetected>> {
+    let mut sources = BTreeMap::new();
+    let mut problems = Vec::new();
+    for service in plan.services.values().filter(|service| service.from.is_none()) {
+        match source(service, repository) {
+            Ok(source) => {
+                sources.insert(service.name.clone(), source);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(sources) } else { Err(problems) }
+}
+
+fn source(service: &Service, repository: &Repository) -> Result<Source, Undetected> {
+    if service.kind == Kind::Static && service.build.is_none() && service.language.is_none() {
+        return Ok(Source::Files);
+    }
+    let said = service.language.as_ref().map(|said| said.language);
+    let is_possible = |manager: &PackageManager| {
+        service.package_manager.is_none_or(|wanted| wanted == *manager)
+            && said.is_none_or(|wanted| wanted == manager.language())
+    };
+    for directory in upwards(service.path.as_str()) {
+        let mut found: Vec<(&str, PackageManager)> = SIGNS
+            .iter()
+            .copied()
+            .filter(|(name, manager)| {
+                repository.contains_key(&join(&directory, name)) && is_possible(manager)
+            })
+            .collect();
+        // `requirements.txt` is what pip-tools writes, and what others export.
+        if found.iter().any(|(_, manager)| *manager != PackageManager::Pip) {
+            found.retain(|(_, manager)| *manager != PackageManager::Pip);
+        }
+        found.dedup_by_key(|(_, manager)| *manager);
+        match found.as_slice() {
+            [] => {}
+            [(name, manager)] => {
+                let evidence = format!("`{}`", join(&directory, name));
+                return Ok(toolchain(service, *manager, directory, repository, evidence));
+            }
+            several => {
+                let found = several.iter().map(|(_, manager)| *manager).collect();
+                return Err(Undetected::Several { service: service.name.clone(), found });
+            }
+        }
+    }
+    let manager = service.package_manager.or_else(|| said.map(usual));
+    let Some(manager) = manager else {
+        let path = service.path.to_string();
+        return Err(Undetected::Nothing { service: service.name.clone(), path });
+    };
+    let root = upwards(service.path.as_str()).swap_remove(0);
+    Ok(toolchain(service, manager, root, repository, "the manifest".to_owned()))
+}
+
+/// The package manager of a language when nobody says which.
+const fn usual(language: Language) -> PackageManager {
+    match language {
+        Language::Python => PackageManager::Pip,
+        Language::Node => PackageManager::Npm,
+        Language::Rust => PackageManager::Cargo,
+        Language::Go => PackageManager::GoModules,
+        Language::Java => PackageManager::Maven,
+    }
+}
+
+fn toolchain(
+    service: &Service,
+    manager: PackageManager,
+    root: String,
+    repository: &Repository,
+    evidence: String,
+) -> Source {
+    let markers: BTreeMap<String, String> = MARKERS
+        .iter()
+        .filter_map(|name| {
+            let text = repository.get(&join(&root, name))?;
+            Some(((*name).to_owned(), text.clone()))
+        })
+        .collect();
+    let language = manager.language();
+    let said = service.language.as_ref().and_then(|said| said.version.clone());
+    let version = said.unwrap_or_else(|| versions::version(language, &markers));
+    Source::Toolchain(Toolchain { language, version, manager, root, markers, evidence })
+}
+
+/// A directory and those above it, up to the manifest's, which is `.`.
+#[must_use]
+pub fn upwards(path: &str) -> Vec<String> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    let mut directories: Vec<String> =
+        (1..=parts.len()).rev().map(|n_parts| parts[..n_parts].join("/")).collect();
+    directories.push(".".to_owned());
+    directories
+}
+
+/// The path of a file in a directory, without `./`.
+#[must_use]
+pub fn join(directory: &str, name: &str) -> String {
+    if directory == "." { name.to_owned() } else { format!("{directory}/{name}") }
+}

@@ -1,0 +1,47 @@
+//! The table of targets: what can be rendered, and by what. One target is one file below.
+
+use manifest::plan::ResourceSpec;
+
+use crate::artifact::{Artifacts, Files};
+use crate::platform::Platform;
+
+/// A family of files that are written together.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// What `--only` takes.
+    pub name: &'static str,
+    /// What it writes, without a full stop.
+    pub help: &'static str,
+    render: fn(&Platform, &mut Files<'_>),
+    edge: fn(&ResourceSpec) -> Edge,
+}
+
+/// What `uses` of a resource brings to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// Lines in its files.
+    Written,
+    /// Nothing, because of this.
+    NotApplicable(&'static str),
+}
+
+impl Target {
+    /// What `uses` of a resource brings to this target.
+    #[must_use]
+    pub fn edge(&self, resource: &ResourceSpec) -> Edge {
+        (self.edge)(resource)
+    }
+}
+
+/// Every target, in the order in which a person meets them.
+pub const TARGETS: &[Target] = &[];
+
+/// Renders every target.
+#[must_use]
+pub fn render(platform: &Platform) -> Artifacts {
+    let mut artifacts = Artifacts::default();
+    for target in TARGETS {
+        (target.render)(platform, &mut Files::new(&mut artifacts, target.name));
+    }
+    artifacts
+}
