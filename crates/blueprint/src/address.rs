@@ -294,6 +294,38 @@ fn host_and_port(url: &Template) -> Option<(String, u16)> {
     }
 }
 
+/// What clients of a server beside the services log in with, where no URL can hold it.
+pub(crate) fn credentials(resource: &Resource, _: Place) -> Vec<(&'static str, Template)> {
+    let of = |word: &str| {
+        let name = format!("{}_{word}", resource.name.upper());
+        let name = name.parse().expect("an upper-case name with a word behind it");
+        Template(vec![Part::Secret { name }])
+    };
+    match &resource.spec {
+        ResourceSpec::Bucket(Bucket {
+            via: BucketVia::Local | BucketVia::Docker { .. }, ..
+        }) => {
+            vec![
+                ("AWS_ACCESS_KEY_ID", of("ACCESS_KEY_ID")),
+                ("AWS_SECRET_ACCESS_KEY", of("SECRET_ACCESS_KEY")),
+            ]
+        }
+        // ElasticMQ takes any key, and its clients insist on having one.
+        ResourceSpec::Queue(Queue { via: QueueVia::Docker { .. }, .. }) => vec![
+            ("AWS_ACCESS_KEY_ID", Template::literal("elasticmq")),
+            ("AWS_SECRET_ACCESS_KEY", Template::literal("elasticmq")),
+        ],
+        ResourceSpec::Bucket(_)
+        | ResourceSpec::Queue(_)
+        | ResourceSpec::Postgres(_)
+        | ResourceSpec::Redis(_)
+        | ResourceSpec::Kafka(_)
+        | ResourceSpec::Http(_)
+        | ResourceSpec::Volume(_)
+        | ResourceSpec::Image(_) => Vec::new(),
+    }
+}
+
 fn literal(text: impl Into<String>) -> Part {
     Part::Literal(text.into())
 }

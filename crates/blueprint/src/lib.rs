@@ -14,9 +14,11 @@ pub mod settle;
 pub mod target;
 
 mod address;
+mod environment;
 mod json;
 mod node;
 mod text;
+mod timing;
 mod yaml;
 
 pub use artifact::{Artifact, Artifacts, Trace};

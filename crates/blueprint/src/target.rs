@@ -33,8 +33,29 @@ impl Target {
     }
 }
 
-/// Every target, in the order in which a person meets them.
-pub const TARGETS: &[Target] = &[];
+macro_rules! targets {
+    ($($module:ident: $help:literal,)*) => {
+        $(mod $module;)*
+
+        /// Every target, in the order in which a person meets them.
+        pub const TARGETS: &[Target] = &[$(Target {
+            name: stringify!($module),
+            help: $help,
+            render: $module::render,
+            edge: $module::edge,
+        },)*];
+    };
+}
+
+targets! {
+    docker: "Dockerfiles, `.dockerignore` files and the bake file that builds all images",
+    compose: "Compose files: `compose.dev.yaml`, `compose.prod.yaml` and one per environment",
+    dotenv: "`.env.example` with every variable, and the secrets that each environment needs",
+    makefile: "`Makefile`, the port table",
+    hooks: "pre-commit hooks and `.editorconfig`",
+    helm: "the Helm chart with values per environment",
+    argocd: "Argo CD project and applications",
+}
 
 /// Renders every target.
 #[must_use]

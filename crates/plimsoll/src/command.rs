@@ -4,15 +4,18 @@ pub mod audit;
 pub mod compat;
 pub mod completions;
 pub mod down;
+pub mod eject;
 pub mod engine;
 pub mod explain;
 pub mod logs;
 pub mod notify;
 pub mod outbox;
+pub mod patch;
 pub mod plan;
 pub mod probe;
 pub mod publish;
 pub mod redact;
+pub mod render;
 pub mod restart;
 pub mod run;
 pub mod run_only;
@@ -37,6 +40,7 @@ use crate::{report, screen, suggest};
 const EXAMPLE: &str = "\
 Example:
   plimsoll up                          start the platform of this directory
+  plimsoll render                      write its images, Compose files and charts
   plimsoll run -- python app.py        run one process as in production";
 
 /// Take software over the line into production, and keep it there
@@ -66,6 +70,9 @@ enum Command {
     Down(down::DownArgs),
     Plan(plan::PlanArgs),
     Explain(explain::ExplainArgs),
+    Render(render::RenderArgs),
+    Patch(patch::PatchArgs),
+    Eject(eject::EjectArgs),
     Schema(schema::SchemaArgs),
     Run(run::RunCommand),
     #[command(hide = true)]
@@ -96,6 +103,9 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Down(args) => down::down(&args),
         Command::Plan(args) => plan::plan(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Render(args) => render::render(&args),
+        Command::Patch(args) => patch::patch(&args),
+        Command::Eject(args) => eject::eject(&args),
         Command::Schema(_) => schema::schema(),
         Command::Run(args) => run::run(&args),
         Command::Engine(_) => engine::engine(),

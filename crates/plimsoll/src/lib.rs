@@ -9,9 +9,12 @@ pub mod command;
 mod age;
 pub mod exit;
 mod platform;
+mod rendering;
 mod report;
+mod repository;
 mod screen;
 mod source;
+mod stage;
 mod suggest;
 mod table;
 

@@ -3,12 +3,13 @@
 //! It deliberately reads one file and nothing else. Invariant: at most as many bytes are read as
 //! a manifest may have, so that a wrong path to something huge is an error and not a wait.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use manifest::{Problems, Resolution, TEXT_BYTES_MAX};
+use manifest::{Manifest, Plan, Problems, Resolution, TEXT_BYTES_MAX};
 
 use crate::platform::Platform;
 use crate::screen;
@@ -17,6 +18,17 @@ use crate::screen;
 pub(crate) struct Source {
     name: String,
     bytes: Vec<u8>,
+}
+
+/// Every environment in the order of promotion; a built-in local one first, if there is no other.
+fn environments(manifest: &Manifest) -> Vec<String> {
+    let mut names: Vec<String> =
+        manifest.environments().into_iter().map(ToString::to_string).collect();
+    let local = manifest.local_environment();
+    if !names.iter().any(|name| name == local) {
+        names.insert(0, local.to_owned());
+    }
+    names
 }
 
 /// A plan, or everything that is wrong.
@@ -42,6 +54,41 @@ impl Source {
         let manifest = manifest::parse(&self.bytes)?;
         let environment = environment.unwrap_or_else(|| manifest.local_environment()).to_owned();
         manifest::resolve(&manifest, &environment)
+    }
+
+    /// Resolves it for every environment, in the order of promotion; problems are shown. Absent
+    /// when an environment cannot be resolved.
+    pub(crate) fn resolve_all(&self) -> anyhow::Result<Option<Vec<Plan>>> {
+        let manifest = match manifest::parse(&self.bytes) {
+            Ok(manifest) => manifest,
+            Err(problems) => {
+                self.show(&problems)?;
+                return Ok(None);
+            }
+        };
+        let mut plans = Vec::new();
+        let mut shown = BTreeSet::new();
+        for environment in environments(&manifest) {
+            match manifest::resolve(&manifest, &environment) {
+                Ok(resolution) => {
+                    // Most warnings are the same in every environment.
+                    if shown.insert(self.told(&resolution.warnings)) {
+                        self.show(&resolution.warnings)?;
+                    }
+                    plans.push(resolution.plan);
+                }
+                Err(problems) => {
+                    self.show(&problems)?;
+                    writeln!(screen::words(), "in environment `{environment}`")?;
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(plans))
+    }
+
+    fn told(&self, problems: &Problems) -> String {
+        problems.render(&self.name, &String::from_utf8_lossy(&self.bytes), false)
     }
 
     /// Shows problems on stderr, each with its line.

@@ -15,13 +15,18 @@ pub(crate) fn refusal(error: ControlError) -> Error {
     }
 }
 
+/// Help for a name that is unknown: the nearest known one, or where to find them.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let alike = known.map(|known| (strsim::jaro_winkler(name, known), known));
+    let nearest = alike.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    nearest.filter(|(likeness, _)| *likeness >= LIKENESS_MIN).map(|(_, known)| known)
+}
+
 /// The same for a refusal of our own.
 pub(crate) fn meant(refused: Refused) -> Error {
     let Refused::Unknown { name, known } = &refused else { return refused.into() };
-    let alike = known.iter().map(|known| (strsim::jaro_winkler(name, known), known));
-    let nearest = alike.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    match nearest.filter(|(likeness, _)| *likeness >= LIKENESS_MIN) {
-        Some((_, known)) => {
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(known) => {
             anyhow!("no service or resource is called `{name}`\nhelp: did you mean `{known}`?")
         }
         None => refused.into(),

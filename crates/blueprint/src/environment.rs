@@ -1,0 +1,194 @@
+//! The environment of one container: what the manifest says, what `uses` brings, and what
+//! `plimsoll run` is told. The same for Compose and for a chart; only addresses differ.
+//!
+//! Invariant: a value holds no secret, only `${secret:NAME}`, which `run` resolves at the start.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use contract::env_vars;
+use manifest::Plan;
+use manifest::names::SecretName;
+use manifest::plan::{Kind, Service, UseTarget};
+use manifest::template::Template;
+
+use crate::address::{self, Place, port, resolve};
+use crate::timing::StopTimes;
+
+/// What one container gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Environment {
+    /// Variables by name.
+    pub(crate) vars: BTreeMap<String, Var>,
+    /// The secrets that their values and probes ask for; each is a mounted file of that name.
+    pub(crate) secrets: BTreeSet<SecretName>,
+}
+
+/// One variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Var {
+    /// Its value; secrets stand in it as `${secret:NAME}`.
+    pub(crate) value: String,
+    /// The place of the manifest that it comes from.
+    pub(crate) because: String,
+    /// Whether it is for `plimsoll run` and not for the application.
+    pub(crate) is_ours: bool,
+}
+
+/// Where the state of `run` is kept in a container: in memory, since the root is read-only.
+pub(crate) const STATE_DIR: &str = "/run/plimsoll";
+
+impl Environment {
+    /// The environment of a service.
+    pub(crate) fn of(plan: &Plan, service: &Service, place: Place) -> Environment {
+        let mut all = Environment::default();
+        let name = &service.name;
+        for (key, template) in &service.env {
+            // What only says an order, such as `uses` of a job, has no address to give.
+            let Some(value) = resolve(plan, place, template) else { continue };
+            let brought = service.uses.iter().find(|(_, used)| used.env.get(key) == Some(template));
+            let because = match brought {
+                Some((used, _)) => format!("services.{name}.uses.{used}"),
+                None => format!("services.{name}.env.{key}"),
+            };
+            all.put(key.as_str(), &value, because, false);
+        }
+        for secret in &service.secrets {
+            let value = format!("${{secret:{secret}}}");
+            all.secrets.insert(secret.clone());
+            let because = format!("services.{name}.secrets");
+            all.vars.insert(secret.to_string(), Var { value, because, is_ours: false });
+        }
+        all.add_credentials(plan, service, place);
+        all.add_settings(plan, service, place);
+        all
+    }
+
+    fn put(&mut self, key: &str, template: &Template, because: String, is_ours: bool) {
+        self.secrets.extend(template.secrets().cloned());
+        let value = text(template);
+        self.vars.insert(key.to_owned(), Var { value, because, is_ours });
+    }
+
+    /// What an S3 or SQS client reads, where the server beside it is ours.
+    fn add_credentials(&mut self, plan: &Plan, service: &Service, place: Place) {
+        for (used, edge) in &service.uses {
+            let UseTarget::Resource(resource) = &edge.target else { continue };
+            let Some(resource) = plan.resources.get(resource) else { continue };
+            for (key, value) in address::credentials(resource, place) {
+                if !self.vars.contains_key(key) {
+                    self.put(key, &value, format!("services.{}.uses.{used}", service.name), false);
+                }
+            }
+        }
+    }
+
+    /// What `run` is told.
+    fn add_settings(&mut self, plan: &Plan, service: &Service, place: Place) {
+        let at = format!("services.{}", service.name);
+        let times = StopTimes::of(service);
+        let mut settings = wiring::settings(plan, service);
+        let mut set = |var: &env_vars::Var, value: String| settings.insert(var.name, value);
+        set(&env_vars::LISTEN, format!("0.0.0.0:{}", port::ADMIN));
+        set(&env_vars::STATE, STATE_DIR.to_owned());
+        set(&env_vars::DRAIN, format!("{}ms", times.drain.0));
+        set(&env_vars::STOP_GRACE, format!("{}ms", times.grace.0));
+        if let Some(port) = service.port.filter(|_| service.kind != Kind::Static) {
+            set(&env_vars::INGRESS, format!("0.0.0.0:{port}"));
+        }
+        let because = |name: &str| match name {
+            "PLIMSOLL_INGRESS" => format!("{at}.port"),
+            "PLIMSOLL_DRAIN" => format!("{at}.drain"),
+            "PLIMSOLL_STOP_GRACE" | "PLIMSOLL_STOP_SIGNAL" => format!("{at}.stop"),
+            "PLIMSOLL_READY_HTTP" | "PLIMSOLL_LIVE_HTTP" | "PLIMSOLL_START_TIMEOUT" => {
+                format!("{at}.health")
+            }
+            "PLIMSOLL_APP_METRICS" => format!("{at}.metrics"),
+            "PLIMSOLL_ENV" => "environments".to_owned(),
+            _ => at.clone(),
+        };
+        for (name, value) in settings {
+            let because = because(name);
+            self.vars.insert(name.to_owned(), Var { value, because, is_ours: true });
+        }
+        let mut asked = BTreeSet::new();
+        let probes = wiring::probes(plan, service, &mut |template| {
+            let resolved = resolve(plan, place, template)?;
+            asked.extend(resolved.secrets().cloned());
+            Some(text(&resolved))
+        });
+        if !probes.is_empty() {
+            let value = serde_json::Value::from(probes).to_string();
+            let because = format!("{at}.uses");
+            let var = Var { value, because, is_ours: true };
+            self.vars.insert(env_vars::PROBES.name.to_owned(), var);
+            self.secrets.extend(asked);
+        }
+    }
+}
+
+/// A resolved template as `run` reads it.
+fn text(template: &Template) -> String {
+    template
+        .fill(|part| Ok::<_, std::convert::Infallible>(part.to_string()))
+        .unwrap_or_else(|never| match never {})
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn a_container_gets_addresses_and_names_of_secrets_and_no_secret() {
+        let text = "
+plimsoll: 1
+app: shop
+services:
+  api:
+    run: ./api
+    port: 8080
+    uses: [db, files]
+    env: {LOG_LEVEL: info, GREETING: 'costs $$5'}
+    secrets: [OPENAI_API_KEY]
+resources:
+  db: {type: postgres}
+  files: {type: bucket}
+environments: {production: {target: host, hosts: [a], domain: shop.example}}
+";
+        let manifest = manifest::parse(text).unwrap();
+        let plan = manifest::resolve(&manifest, "production").unwrap().plan;
+        let service = plan.services.values().next().unwrap();
+        let environment = Environment::of(&plan, service, Place::Compose);
+        let mut shown = String::new();
+        for (name, var) in &environment.vars {
+            shown.push_str(&format!("{name}={}  # {}\n", var.value, var.because));
+        }
+        for secret in &environment.secrets {
+            shown.push_str(&format!("secret {secret}\n"));
+        }
+        expect![[r#"
+            AWS_ACCESS_KEY_ID=${secret:FILES_ACCESS_KEY_ID}  # services.api.uses.files
+            AWS_SECRET_ACCESS_KEY=${secret:FILES_SECRET_ACCESS_KEY}  # services.api.uses.files
+            DATABASE_URL=postgres://shop:${secret:DB_PASSWORD}@db:5432/shop  # services.api.uses.db
+            GREETING=costs $5  # services.api.env.GREETING
+            LOG_LEVEL=info  # services.api.env.LOG_LEVEL
+            OPENAI_API_KEY=${secret:OPENAI_API_KEY}  # services.api.secrets
+            PLIMSOLL_DRAIN=0ms  # services.api.drain
+            PLIMSOLL_ENV=production  # environments
+            PLIMSOLL_INGRESS=0.0.0.0:8080  # services.api.port
+            PLIMSOLL_LISTEN=0.0.0.0:9460  # services.api
+            PLIMSOLL_PROBES={"db":{"gate":["start","ready"],"postgres":"postgres://shop:${secret:DB_PASSWORD}@db:5432/shop","severity":"hard"}}  # services.api.uses
+            PLIMSOLL_SERVICE=api  # services.api
+            PLIMSOLL_START_TIMEOUT=60000ms  # services.api.health
+            PLIMSOLL_STATE=/run/plimsoll  # services.api
+            PLIMSOLL_STOP_GRACE=30000ms  # services.api.stop
+            PLIMSOLL_STOP_SIGNAL=TERM  # services.api.stop
+            S3_BUCKET=shop-production-files  # services.api.uses.files
+            secret DB_PASSWORD
+            secret FILES_ACCESS_KEY_ID
+            secret FILES_SECRET_ACCESS_KEY
+            secret OPENAI_API_KEY
+        "#]].assert_eq(&shown);
+    }
+}
