@@ -6,10 +6,8 @@ use std::path::PathBuf;
 use contract::env_vars;
 use manifest::Plan;
 use manifest::names::EnvVar;
-use manifest::plan::{
-    Command, Heartbeat, HeartbeatVia, Kind, Resource, ResourceSpec, Service, UseTarget,
-};
-use manifest::template::{Output, Template};
+use manifest::plan::{Command, Kind, Service, UseTarget};
+use manifest::template::Template;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -167,7 +165,7 @@ fn args(service: &Service, values: &Values<'_>) -> Result<Vec<String>, Problem> 
     Ok(args)
 }
 
-/// What `plimsoll run` itself is told.
+/// What `plimsoll run` itself is told: what it is told everywhere, and what holds on this machine.
 fn settings(
     plan: &Plan,
     service: &Service,
@@ -176,12 +174,8 @@ fn settings(
 ) -> BTreeMap<String, String> {
     let name = service.name.as_str();
     let options = values.options;
-    let mut settings = BTreeMap::new();
-    let mut set = |var: &env_vars::Var, value: String| {
-        settings.insert(var.name.to_owned(), value);
-    };
-    set(&env_vars::SERVICE, name.into());
-    set(&env_vars::ENV, plan.environment.name.to_string());
+    let mut settings = wiring::settings(plan, service);
+    let mut set = |var: &env_vars::Var, value: String| settings.insert(var.name, value);
     set(&env_vars::INSTANCE, format!("{name}-1"));
     set(&env_vars::LISTEN, "off".into());
     set(&env_vars::SOCK, options.state.socket(name).display().to_string());
@@ -189,100 +183,24 @@ fn settings(
     if let Some(port) = port {
         set(&env_vars::INGRESS, format!("127.0.0.1:{port}"));
     }
-    if let Some(path) = service.health.ready.as_ref().filter(|_| port.is_some()) {
-        set(&env_vars::READY_HTTP, path.to_string());
-    }
-    if let Some(metrics) = &service.metrics {
-        let path = &metrics.path;
-        let port = metrics.port.as_ref();
-        set(
-            &env_vars::APP_METRICS,
-            port.map_or_else(|| path.to_string(), |port| format!("http://127.0.0.1:{port}{path}")),
-        );
-    }
     set(&env_vars::PROBES, probes(plan, service, values).to_string());
-    set(&env_vars::START_TIMEOUT, format!("{}ms", service.health.start_timeout.0));
     // Nobody but our own edge routes here, and that has switched before the signal comes.
     set(&env_vars::DRAIN, "0s".into());
-    set(&env_vars::STOP_GRACE, format!("{}ms", service.stop.grace.0));
-    set(&env_vars::STOP_SIGNAL, service.stop.signal.to_string());
-    settings
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// What `run` asks to find out whether the dependencies are there.
+/// What `run` asks to find out whether the dependencies are there, as often as a person waits.
 fn probes(plan: &Plan, service: &Service, values: &Values<'_>) -> serde_json::Value {
-    let mut probes = serde_json::Map::new();
-    for (name, used) in &service.uses {
-        let target = match &used.target {
-            UseTarget::Resource(resource) => {
-                plan.resources.get(resource).and_then(|resource| resource_probe(resource, values))
-            }
-            UseTarget::Service(service) => values
-                .services
-                .get(service.as_str())
-                .and_then(|address| address.port)
-                .map(|port| json!({"http": format!("http://127.0.0.1:{port}/ready")})),
-        };
-        let Some(serde_json::Value::Object(mut probe)) = target else { continue };
-        probe.insert("severity".into(), json!(used.severity.as_str()));
-        let gates: Vec<_> = used.gate.iter().map(|gate| gate.as_str()).collect();
-        probe.insert("gate".into(), json!(gates));
+    let name = service.name.as_str();
+    let mut probes =
+        wiring::probes(plan, service, &mut |template| values.fill(name, template).ok());
+    for used in service.uses.keys() {
+        let Some(serde_json::Value::Object(probe)) = probes.get_mut(used) else { continue };
         let is_login = ["postgres", "redis", "kafka"].iter().any(|kind| probe.contains_key(*kind));
         let limit_ms = if is_login { LOGIN_LIMIT_MS } else { PROBE_LIMIT_MS };
         probe.insert("interval_ms".into(), json!(limit_ms));
         probe.insert("timeout_ms".into(), json!(limit_ms));
         probe.insert("fall".into(), json!(PROBE_FALL));
-        probes.insert(name.clone(), probe.into());
-    }
-    if let Some(heartbeat) = &service.heartbeat {
-        probes.insert("heartbeat".into(), heartbeat_probe(heartbeat));
     }
     probes.into()
-}
-
-/// The signs of life that a worker gives.
-fn heartbeat_probe(heartbeat: &Heartbeat) -> serde_json::Value {
-    let max_age_ms = heartbeat.max_age.0;
-    match &heartbeat.via {
-        HeartbeatVia::File(file) => json!({"heartbeat": {"file": file, "max_age_ms": max_age_ms}}),
-        HeartbeatVia::Http => json!({"heartbeat": {"max_age_ms": max_age_ms}}),
-        HeartbeatVia::Notify => json!({"heartbeat": {"via": "notify", "max_age_ms": max_age_ms}}),
-        HeartbeatVia::Log(text) => {
-            json!({"heartbeat": {"log": as_pattern(text), "max_age_ms": max_age_ms}})
-        }
-    }
-}
-
-/// A pattern that matches exactly this text: `run` takes a regular expression, the manifest a text.
-fn as_pattern(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if r"\.+*?()|[]{}^$#&-~".contains(letter) {
-            pattern.push('\\');
-        }
-        pattern.push(letter);
-    }
-    pattern
-}
-
-/// The real thing where `run` knows its protocol; else whether the port takes connections.
-fn resource_probe(resource: &Resource, values: &Values<'_>) -> Option<serde_json::Value> {
-    let outputs = values.resources.get(resource.name.as_str())?;
-    let url = outputs.get(&Output::Url);
-    match (&resource.spec, url) {
-        (ResourceSpec::Postgres(_), Some(url)) => return Some(json!({"postgres": url})),
-        (ResourceSpec::Redis(_), Some(url)) => return Some(json!({"redis": url})),
-        (ResourceSpec::Kafka(_), _) => {
-            if let Some(brokers) = outputs.get(&Output::Brokers) {
-                return Some(json!({"kafka": brokers}));
-            }
-        }
-        (ResourceSpec::Http(http), Some(url)) => {
-            let path = http.health.as_ref().map_or("/", |path| path.as_str());
-            return Some(json!({"http": format!("{}{path}", url.trim_end_matches('/'))}));
-        }
-        _ => {}
-    }
-    let (host, port) = (outputs.get(&Output::Host)?, outputs.get(&Output::Port)?);
-    Some(json!({"tcp": format!("{host}:{port}")}))
 }
