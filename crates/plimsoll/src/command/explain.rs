@@ -1,4 +1,6 @@
-//! `plimsoll explain`: a value of the plan, and where it came from.
+//! `plimsoll explain`: a value of the plan, where it came from, and which lines it brings.
+
+mod fan_out;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,9 +17,10 @@ use crate::{platform, report, screen};
 const EXAMPLE: &str = "\
 Example:
   plimsoll explain services.backend.limits
-  plimsoll explain services.backend.scale --env production";
+  plimsoll explain services.backend.scale --env production
+  plimsoll explain services.backend.uses.db        every file and line that this edge brings";
 
-/// Show a value of the plan and where it came from
+/// Show a value of the plan, where it came from and what it brings
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLE)]
 pub struct ExplainArgs {
@@ -49,8 +52,15 @@ pub fn explain(args: &ExplainArgs) -> anyhow::Result<Exit> {
         }
     };
     match manifest::explain(&resolution, &args.path) {
-        Ok(explanation) if args.json => screen::write_json(&explanation)?,
-        Ok(explanation) => write(&mut screen::data(), &explanation)?,
+        Ok(explanation) => {
+            let lines = fan_out::lines(&resolution.plan, &args.path, args.directory.as_deref())?;
+            if args.json {
+                screen::write_json(&fan_out::document(&explanation, &lines)?)?;
+            } else {
+                write(&mut screen::data(), &explanation)?;
+                fan_out::write(&mut screen::data(), &lines)?;
+            }
+        }
         Err(unknown) => {
             report::show(&anyhow!("{unknown}\nhelp: {}", unknown.help));
             return Ok(Exit::Unknown);
