@@ -63,6 +63,18 @@ impl Environment {
         all
     }
 
+    /// The environment of what brings a service's schema forward. It answers nobody and waits for
+    /// resources only: a service that it waited for may be waiting for it.
+    pub(crate) fn for_migration(plan: &Plan, service: &Service, place: Place) -> Environment {
+        let mut job = service.clone();
+        job.kind = Kind::Job;
+        job.port = None;
+        job.metrics = None;
+        job.heartbeat = None;
+        job.uses.retain(|_, used| matches!(used.target, UseTarget::Resource(_)));
+        Environment::of(plan, &job, place)
+    }
+
     fn put(&mut self, key: &str, template: &Template, because: String, is_ours: bool) {
         self.secrets.extend(template.secrets().cloned());
         let value = text(template);
@@ -126,8 +138,13 @@ impl Environment {
     }
 }
 
+/// A template as `run` reads it in this place; absent where a part of it has no value.
+pub(crate) fn filled(plan: &Plan, place: Place, template: &Template) -> Option<String> {
+    resolve(plan, place, template).as_ref().map(text)
+}
+
 /// A resolved template as `run` reads it.
-fn text(template: &Template) -> String {
+pub(crate) fn text(template: &Template) -> String {
     template
         .fill(|part| Ok::<_, std::convert::Infallible>(part.to_string()))
         .unwrap_or_else(|never| match never {})

@@ -15,6 +15,7 @@ pub mod target;
 
 mod address;
 mod environment;
+mod image;
 mod json;
 mod node;
 mod text;

@@ -220,7 +220,18 @@ fn is_block(text: &str) -> bool {
 
 /// A text as one scalar: plain where no reader can misunderstand it, otherwise in quotes.
 fn scalar(text: &str) -> String {
-    if is_plain(text) { text.to_owned() } else { quoted(text) }
+    if is_plain(text) {
+        text.to_owned()
+    } else if is_readable_in_single_quotes(text) {
+        format!("'{text}'")
+    } else {
+        quoted(text)
+    }
+}
+
+/// Whether double quotes would need escapes (JSON in a variable), and single ones none.
+fn is_readable_in_single_quotes(text: &str) -> bool {
+    text.contains('"') && !text.contains('\'') && !text.chars().any(is_escaped)
 }
 
 /// Words that some reader takes for a truth value, nothing, a number or a merge.

@@ -319,6 +319,78 @@ pub struct Image {
     pub via: ImageVia,
 }
 
+impl Postgres {
+    /// The image of a container of it, whoever provides it elsewhere.
+    #[must_use]
+    pub fn image(&self) -> String {
+        match &self.via {
+            PostgresVia::Docker { image } => image.clone(),
+            _ => Postgres::usual_image(&self.version, &self.extensions),
+        }
+    }
+
+    /// The image when the manifest names none.
+    pub(crate) fn usual_image(version: &str, extensions: &[String]) -> String {
+        let has = |name: &str| extensions.iter().any(|extension| extension.starts_with(name));
+        match (has("postgis"), has("vector")) {
+            (true, _) => format!("postgis/postgis:{version}-3.5"),
+            (false, true) => format!("pgvector/pgvector:pg{version}"),
+            (false, false) => format!("postgres:{version}"),
+        }
+    }
+}
+
+impl Redis {
+    /// The image of a container of it, whoever provides it elsewhere.
+    #[must_use]
+    pub fn image(&self) -> String {
+        match &self.via {
+            RedisVia::Docker { image } | RedisVia::Kubernetes { image, .. } => image.clone(),
+            _ => Redis::usual_image(&self.version),
+        }
+    }
+
+    /// The image when the manifest names none.
+    pub(crate) fn usual_image(version: &str) -> String {
+        format!("redis:{version}-alpine")
+    }
+}
+
+impl Kafka {
+    /// The image of a container of it, whoever provides it elsewhere.
+    #[must_use]
+    pub fn image(&self) -> String {
+        match &self.via {
+            KafkaVia::Docker { image } => image.clone(),
+            _ => Kafka::usual_image(&self.version),
+        }
+    }
+
+    /// The image when the manifest names none.
+    pub(crate) fn usual_image(version: &str) -> String {
+        format!("apache/kafka:{version}.0")
+    }
+}
+
+impl Bucket {
+    /// The image of a container with an S3 API, when the manifest names none.
+    pub const USUAL_IMAGE: &str = "minio/minio:RELEASE.2025-04-22T22-12-26Z";
+
+    /// The image of a container with an S3 API, whoever provides the bucket elsewhere.
+    #[must_use]
+    pub fn image(&self) -> &str {
+        match &self.via {
+            BucketVia::Docker { image } => image,
+            _ => Bucket::USUAL_IMAGE,
+        }
+    }
+}
+
+impl Http {
+    /// The image that answers in place of the real one, when the manifest names none.
+    pub const USUAL_MOCK: &str = "wiremock/wiremock:3.13.1";
+}
+
 words!(
     /// How often a backup is restored to prove it.
     Verify {

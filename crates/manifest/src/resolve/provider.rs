@@ -4,8 +4,8 @@ use super::{Resolver, origin::join, resource::Draft};
 use crate::{
     diagnostics::{Code, Problem},
     plan::{
-        BucketVia, CloudProvider, Environment, HttpVia, ImageVia, KafkaVia, Managed, PostgresVia,
-        QueueVia, RedisVia, ResourceType, Target, VolumeVia,
+        Bucket, BucketVia, CloudProvider, Environment, Http, HttpVia, ImageVia, Kafka, KafkaVia,
+        Managed, Postgres, PostgresVia, QueueVia, Redis, RedisVia, ResourceType, Target, VolumeVia,
     },
     units::Bytes,
 };
@@ -153,10 +153,7 @@ impl Resolver<'_> {
         extensions: &[String],
     ) -> Option<PostgresVia> {
         self.check_place(draft);
-        let usual = || match extensions.iter().any(|extension| extension == "postgis") {
-            true => format!("postgis/postgis:{version}-3.5"),
-            false => format!("postgres:{version}"),
-        };
+        let usual = || Postgres::usual_image(version, extensions);
         Some(match draft.via.as_str() {
             "local" => PostgresVia::Local,
             "docker" => PostgresVia::Docker { image: self.image_or(draft, usual) },
@@ -170,7 +167,7 @@ impl Resolver<'_> {
 
     pub(super) fn redis_via(&mut self, draft: &Draft<'_>, version: &str) -> Option<RedisVia> {
         self.check_place(draft);
-        let usual = || format!("redis:{version}-alpine");
+        let usual = || Redis::usual_image(version);
         Some(match draft.via.as_str() {
             "local" => RedisVia::Local,
             "docker" => RedisVia::Docker { image: self.image_or(draft, usual) },
@@ -188,7 +185,7 @@ impl Resolver<'_> {
 
     pub(super) fn kafka_via(&mut self, draft: &Draft<'_>, version: &str) -> Option<KafkaVia> {
         self.check_place(draft);
-        let usual = || format!("apache/kafka:{version}.0");
+        let usual = || Kafka::usual_image(version);
         Some(match draft.via.as_str() {
             "local" => KafkaVia::Local,
             "docker" => KafkaVia::Docker { image: self.image_or(draft, usual) },
@@ -201,7 +198,7 @@ impl Resolver<'_> {
 
     pub(super) fn bucket_via(&mut self, draft: &Draft<'_>) -> Option<BucketVia> {
         self.check_place(draft);
-        let usual = || "minio/minio:RELEASE.2025-04-22T22-12-26Z".to_owned();
+        let usual = || Bucket::USUAL_IMAGE.to_owned();
         Some(match draft.via.as_str() {
             "local" => BucketVia::Local,
             "docker" => BucketVia::Docker { image: self.image_or(draft, usual) },
@@ -227,7 +224,7 @@ impl Resolver<'_> {
 
     pub(super) fn http_via(&mut self, draft: &Draft<'_>) -> Option<HttpVia> {
         self.check_place(draft);
-        let usual = || "wiremock/wiremock:3.13.1".to_owned();
+        let usual = || Http::USUAL_MOCK.to_owned();
         Some(match draft.via.as_str() {
             "url" => HttpVia::Url { url: self.url(draft)? },
             "mock" => {
