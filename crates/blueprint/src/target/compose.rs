@@ -30,8 +30,9 @@ use crate::platform::Platform;
 
 pub(super) use mock::redirections;
 pub(super) use ports::{Published, published};
-pub(super) use secret::{Maker, key as secret_file, secrets};
-pub(super) use stack::{migration_name, version_variable};
+pub(super) use resource::file_systems;
+pub(super) use secret::{Maker, Secret, key as secret_file, secrets};
+pub(super) use stack::{migration_name, origin, version_variable};
 
 /// Writes the files.
 pub(super) fn render(platform: &Platform, files: &mut Files<'_>) {

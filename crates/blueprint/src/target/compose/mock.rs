@@ -57,16 +57,18 @@ fn name(plan: &Plan, resource: &Resource) -> String {
 }
 
 /// The variable of a developer's shell that sends services to another address.
-pub(in crate::target) fn variable(resource: &Resource) -> String {
+fn variable(resource: &Resource) -> String {
     format!("{}_URL", resource.name.upper())
 }
 
-/// APIs with a mock of their own choice, with the address that leads there.
-pub(in crate::target) fn redirections(plan: &Plan) -> Vec<(String, String)> {
+/// APIs that a developer may replace by a mock: the resource, the variable that does, and the
+/// address of the mock.
+pub(in crate::target) fn redirections(plan: &Plan) -> Vec<(String, String, String)> {
     let optional = |resource: &Resource| match &resource.spec {
         ResourceSpec::Http(Http { via: HttpVia::Url { url }, .. }) => {
             url.as_literal()?;
-            Some((variable(resource), format!("http://{}:{PORT}", name(plan, resource))))
+            let mock = format!("http://{}:{PORT}", name(plan, resource));
+            Some((resource.name.to_string(), variable(resource), mock))
         }
         _ => None,
     };

@@ -9,6 +9,7 @@ mod data;
 mod foreign;
 mod server;
 
+use manifest::Plan;
 use manifest::plan::{
     BucketVia, HttpVia, ImageVia, KafkaVia, PostgresVia, QueueVia, RedisVia, Resource,
     ResourceSpec, VolumeVia,
@@ -152,6 +153,15 @@ pub(super) fn server_ports(spec: &ResourceSpec) -> Vec<(&'static str, u16, u16)>
         ResourceSpec::Volume(_) => Vec::new(),
         ResourceSpec::Image(image) => vec![("server", image.port.get(), image.port.get())],
     }
+}
+
+/// Variables that say where a network file system is, with the resources that need them.
+pub(in crate::target) fn file_systems(plan: &Plan) -> Vec<(String, String)> {
+    let is_efs = |resource: &&Resource| {
+        matches!(&resource.spec, ResourceSpec::Volume(volume) if volume.via == VolumeVia::AwsEfs)
+    };
+    let named = |resource: &Resource| (foreign::efs_variable(resource), resource.name.to_string());
+    plan.resources.values().filter(is_efs).map(named).collect()
 }
 
 /// A named volume that the engine keeps, traced to its resource.

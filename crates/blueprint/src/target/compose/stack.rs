@@ -121,7 +121,7 @@ impl<'a> Stack<'a> {
 }
 
 /// The service whose sources and image a service shares: itself, unless it is `from` another.
-pub(super) fn origin<'a>(plan: &'a Plan, service: &'a Service) -> &'a Service {
+pub(in crate::target) fn origin<'a>(plan: &'a Plan, service: &'a Service) -> &'a Service {
     service.from.as_ref().and_then(|from| plan.services.get(from)).unwrap_or(service)
 }
 

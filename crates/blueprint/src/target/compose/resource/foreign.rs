@@ -24,7 +24,7 @@ pub(super) fn volume(resource: &Resource, volume: &Volume) -> Fragment {
             (resource.name.dns(), Node::from(local(options)).because(because))
         }
         VolumeVia::AwsEfs => {
-            let variable = format!("{}_EFS_HOST", resource.name.upper());
+            let variable = efs_variable(resource);
             let address = format!(
                 "addr=${{{variable}:?set it to the DNS name of the EFS file system}},\
                  nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2"
@@ -34,6 +34,11 @@ pub(super) fn volume(resource: &Resource, volume: &Volume) -> Fragment {
         }
     };
     Fragment { volumes: vec![volume], ..Fragment::default() }
+}
+
+/// The variable that says where an EFS file system is.
+pub(super) fn efs_variable(resource: &Resource) -> String {
+    format!("{}_EFS_HOST", resource.name.upper())
 }
 
 fn local(options: Map) -> Map {
