@@ -81,15 +81,20 @@ impl Environment {
         self.vars.insert(key.to_owned(), Var { value, because, is_ours });
     }
 
-    /// What an S3 or SQS client reads, where the server beside it is ours.
+    /// What an S3 or SQS client reads, where the server beside it is ours. A server that takes any
+    /// key takes that of one which does not.
     fn add_credentials(&mut self, plan: &Plan, service: &Service, place: Place) {
+        let mut found = Vec::new();
         for (used, edge) in &service.uses {
             let UseTarget::Resource(resource) = &edge.target else { continue };
             let Some(resource) = plan.resources.get(resource) else { continue };
-            for (key, value) in address::credentials(resource, place) {
-                if !self.vars.contains_key(key) {
-                    self.put(key, &value, format!("services.{}.uses.{used}", service.name), false);
-                }
+            let credentials = address::credentials(resource, place).into_iter();
+            found.extend(credentials.map(|(key, value)| (used, key, value)));
+        }
+        found.sort_by_key(|(_, _, value)| value.as_literal().is_some());
+        for (used, key, value) in found {
+            if !self.vars.contains_key(key) {
+                self.put(key, &value, format!("services.{}.uses.{used}", service.name), false);
             }
         }
     }

@@ -165,7 +165,8 @@ fn load(plan: &Plan, service: &Service) -> Option<String> {
     let ports = compose::published(plan);
     let port = ports.iter().find(|one| one.name == service.name.as_str())?.host;
     let smoke = service.smoke.iter().find(|check| check.status == 200);
-    let path = smoke.map_or("/", |check| check.path.as_str());
+    let path = smoke.map(|check| &check.path).or(service.health.ready.as_ref());
+    let path = path.map_or("/", |path| path.as_str());
     Some(format!("$(LOAD) http://127.0.0.1:{port}{path}"))
 }
 

@@ -96,7 +96,6 @@ fn topics(broker: &str, kafka: &Kafka) -> String {
             retention.0
         ));
     }
-    lines.push(String::new());
     lines.join("\n")
 }
 

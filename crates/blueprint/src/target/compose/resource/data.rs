@@ -58,7 +58,8 @@ pub(super) fn redis(stack: &Stack<'_>, resource: &Resource, redis: &Redis) -> Fr
     let mut server = Server::new(&redis.image(), Share::new(1000, 512, 64));
     let keep = if redis.persistent { "--appendonly yes --dir /data" } else { "--save ''" };
     let start = format!(
-        "umask 077; printf 'requirepass %s\\n' \"$(cat {file})\" >/tmp/redis.conf; \
+        "umask 077\n\
+         printf 'requirepass %s\\n' \"$(cat {file})\" >/tmp/redis.conf\n\
          exec redis-server /tmp/redis.conf --maxmemory {REDIS_MAXMEMORY} \
          --maxmemory-policy noeviction {keep}"
     );
@@ -129,7 +130,7 @@ fn setup_script(host: &str, name: &str, bucket: &Bucket) -> String {
         );
         lines.push(format!("echo '{rule}' | mc ilm rule import it/{name}"));
     }
-    lines.join("; ")
+    lines.join("\n")
 }
 
 /// Whole days, at least one.

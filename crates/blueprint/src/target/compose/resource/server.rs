@@ -93,7 +93,14 @@ impl Server {
     }
 
     fn written(self, stack: &Stack<'_>, resource: &Resource) -> Map {
-        let row = |words: &[String]| Node::row(words.iter().map(|word| escaped(word)));
+        // A script is read line by line, words beside each other.
+        let row = |words: &[String]| {
+            let words = words.iter().map(|word| escaped(word));
+            match words.clone().any(|word| word.contains('\n')) {
+                true => Node::list(words),
+                false => Node::row(words),
+            }
+        };
         let secrets = self.secrets.iter().map(secret::mount);
         let is_read_only = !self.tmpfs.is_empty() && !stack.is_dev;
         let mut container = Map::new()
