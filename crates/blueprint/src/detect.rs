@@ -15,14 +15,19 @@ use manifest::plan::{Kind, Language, PackageManager, Plan, Service};
 
 /// The files that are looked at, by name. Nothing else is read.
 pub const MARKERS: &[&str] = &[
+    ".npmrc",
     ".nvmrc",
     ".python-version",
     ".yarnrc.yml",
     "Cargo.lock",
     "Cargo.toml",
+    "app/main.py",
     "build.gradle",
     "build.gradle.kts",
     "go.mod",
+    "go.sum",
+    "gradlew",
+    "main.py",
     "next.config.js",
     "next.config.mjs",
     "next.config.ts",
@@ -56,6 +61,17 @@ pub enum Source {
     Toolchain(Toolchain),
 }
 
+impl Source {
+    /// What makes them runnable, if they have to be made so.
+    #[must_use]
+    pub fn toolchain(&self) -> Option<&Toolchain> {
+        match self {
+            Source::Files => None,
+            Source::Toolchain(toolchain) => Some(toolchain),
+        }
+    }
+}
+
 /// What makes sources runnable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolchain {
@@ -70,6 +86,8 @@ pub struct Toolchain {
     pub root: String,
     /// Names of the marker files in `root`; none when the manifest was believed without looking.
     pub markers: BTreeMap<String, String>,
+    /// The same of the service's own directory, which may be below `root`.
+    pub own: BTreeMap<String, String>,
     /// Why we think so: a file, or the manifest.
     pub evidence: String,
 }
@@ -216,17 +234,20 @@ fn toolchain(
     repository: &Repository,
     evidence: String,
 ) -> Source {
-    let markers: BTreeMap<String, String> = MARKERS
-        .iter()
-        .filter_map(|name| {
-            let text = repository.get(&join(&root, name))?;
-            Some(((*name).to_owned(), text.clone()))
-        })
-        .collect();
+    let markers = markers_of(&root, repository);
+    let own = markers_of(&upwards(service.path.as_str()).swap_remove(0), repository);
     let language = manager.language();
     let said = service.language.as_ref().and_then(|said| said.version.clone());
     let version = said.unwrap_or_else(|| versions::version(language, &markers));
-    Source::Toolchain(Toolchain { language, version, manager, root, markers, evidence })
+    Source::Toolchain(Toolchain { language, version, manager, root, markers, own, evidence })
+}
+
+fn markers_of(directory: &str, repository: &Repository) -> BTreeMap<String, String> {
+    let text = |name: &&str| {
+        let text = repository.get(&join(directory, name))?;
+        Some(((*name).to_owned(), text.clone()))
+    };
+    MARKERS.iter().filter_map(text).collect()
 }
 
 /// A directory and those above it, up to the manifest's, which is `.`.

@@ -10,6 +10,7 @@ use manifest::names::ServiceName;
 use manifest::plan::{Service, Target};
 
 use crate::detect::Source;
+use crate::image;
 
 /// Digests by image reference: `python:3.12-slim-bookworm` is `sha256:…`.
 pub type Pins = BTreeMap<String, String>;
@@ -19,6 +20,7 @@ pub type Pins = BTreeMap<String, String>;
 pub struct Platform {
     plans: Vec<Plan>,
     sources: BTreeMap<ServiceName, Source>,
+    dockerfiles: BTreeMap<ServiceName, (String, String)>,
     pins: Pins,
 }
 
@@ -29,8 +31,9 @@ impl Platform {
     /// Without a plan: every manifest has at least the built-in environment.
     #[must_use]
     pub fn new(plans: Vec<Plan>, sources: BTreeMap<ServiceName, Source>, pins: Pins) -> Platform {
-        assert!(!plans.is_empty(), "a manifest has at least one environment");
-        Platform { plans, sources, pins }
+        let released = plans.last().expect("a manifest has at least one environment");
+        let dockerfiles = image::dockerfiles(released, &sources);
+        Platform { plans, sources, dockerfiles, pins }
     }
 
     /// The plans in the order of promotion.
@@ -56,6 +59,12 @@ impl Platform {
     #[must_use]
     pub fn source(&self, service: &Service) -> Option<&Source> {
         self.sources.get(service.from.as_ref().unwrap_or(&service.name))
+    }
+
+    /// Where the images of a service's sources are made: the context, and the Dockerfile in it.
+    pub(crate) fn dockerfile(&self, owner: &ServiceName) -> Option<(&str, &str)> {
+        let (context, dockerfile) = self.dockerfiles.get(owner)?;
+        Some((context, dockerfile))
     }
 
     /// An image reference with its digest, if that is pinned.
