@@ -83,8 +83,9 @@ fn dockerfile(platform: &Platform, family: &Family<'_>) -> String {
         .flat_map(|service| Last::all(platform, family, &recipe, &native, service))
         .map(|last| written(&last))
         .collect();
-    let names: Vec<String> =
+    let mut names: Vec<String> =
         family.services.iter().map(|service| format!("`{}`", service.name)).collect();
+    names.rotate_right(1);
     let stages = [recipe.stages.trim_end()].into_iter().chain(native.text.iter().map(|s| s.trim_end()));
     let stages: Vec<&str> = stages.filter(|text| !text.is_empty()).collect();
     let secrets = recipe.secret.map(|(id, file)| {
@@ -92,7 +93,7 @@ fn dockerfile(platform: &Platform, family: &Family<'_>) -> String {
     });
     let text = written(&Dockerfile {
         images: names.join(", "),
-        first: crate::image::stage(family.services[0]),
+        first: crate::image::stage(family.owner),
         path: family.path(),
         context: &family.context,
         secrets: secrets.unwrap_or_default(),

@@ -37,7 +37,7 @@ pub(super) fn recipe(platform: &Platform, family: &Family<'_>, toolchain: &Toolc
     };
     let stages = written(&Stages {
         go: go.clone(),
-        env: recipe::env(&[("CGO_ENABLED", cgo.to_owned())]),
+        env: recipe::env(&[("CGO_ENABLED", cgo.to_owned())]) + "\n",
         headers: headers(&headers_wanted),
         files: if is_sum_known { "go.mod go.sum" } else { "go.mod" },
         workdir: family.workdir(),

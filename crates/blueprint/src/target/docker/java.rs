@@ -55,7 +55,7 @@ pub(super) fn recipe(platform: &Platform, family: &Family<'_>, toolchain: &Toolc
             let module = if below == "." { String::new() } else { format!(" -pl {below} -am") };
             (
                 "find . -type f ! -name pom.xml ! -path './.mvn/*' -delete",
-                "mvn --batch-mode dependency:go-offline",
+                "mvn --batch-mode --fail-never dependency:go-offline",
                 format!("mvn --batch-mode -DskipTests{module} package"),
                 "target",
             )

@@ -36,7 +36,6 @@ impl Native {
 #[derive(Template)]
 #[template(path = "docker/native.stage", escape = "none")]
 struct Stage {
-    names: String,
     debian: String,
     stage: String,
     packages: String,
@@ -95,14 +94,11 @@ pub(super) fn stages(platform: &Platform, family: &Family<'_>) -> Native {
     }
     for (packages, services) in sets {
         let stage = format!("{}.native", services[0].name);
-        let names: Vec<String> =
-            services.iter().map(|service| format!("`{}`", service.name)).collect();
         let marks: String = services
             .iter()
             .map(|service| Mark(format!("services.{}.system", service.name)).to_string())
             .collect();
         native.text.push(written(&Stage {
-            names: names.join(", "),
             debian: platform.pinned(DEBIAN),
             stage: stage.clone(),
             packages: format!("{marks}{}", packages.join(" ")),

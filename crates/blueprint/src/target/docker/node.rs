@@ -12,6 +12,7 @@ use crate::platform::Platform;
 /// What stands in for a version that `package.json` does not name.
 const PNPM: &str = "pnpm@10.15.0";
 const YARN: &str = "yarn@1.22.22";
+const YARN_MODERN: &str = "yarn@4.9.2";
 const COREPACK: &str = "corepack@0.34.0";
 
 /// The first Node without corepack.
@@ -42,7 +43,7 @@ struct Server {
 #[derive(Template)]
 #[template(path = "docker/node.next", escape = "none")]
 struct Next {
-    below: String,
+    workdir: String,
     libraries: String,
 }
 
@@ -137,7 +138,7 @@ pub(super) fn recipe(platform: &Platform, family: &Family<'_>, toolchain: &Toolc
     }
     stages.push_str(&written(&Stages {
         node: node.clone(),
-        env: recipe::env(&env),
+        env: recipe::env(&env) + if env.is_empty() { "" } else { "\n" },
         headers: headers(&native::headers(family)),
         installer: installer(toolchain),
         copy: copy(toolchain, is_workspace),
@@ -155,7 +156,7 @@ pub(super) fn recipe(platform: &Platform, family: &Family<'_>, toolchain: &Toolc
         let libraries = libraries(if is_next { "/tree" } else { "/app /tree" });
         stages.push_str("\n\n");
         if is_next {
-            stages.push_str(&written(&Next { below: family.below(), libraries }));
+            stages.push_str(&written(&Next { workdir: workdir.clone(), libraries }));
             copies.push("COPY --from=tree /tree/ /".to_owned());
         } else {
             let prune = run(&manager, manager.prune);
@@ -235,6 +236,8 @@ fn says_standalone(toolchain: &Toolchain) -> bool {
 fn installer(toolchain: &Toolchain) -> String {
     let usual = match toolchain.manager {
         PackageManager::Pnpm => PNPM,
+        // The old Yarn starts the one that the project brings.
+        PackageManager::Yarn if is_berry(toolchain) && !brings_yarn(toolchain) => YARN_MODERN,
         PackageManager::Yarn => YARN,
         _ => return String::new(),
     };
@@ -260,11 +263,16 @@ fn copy(toolchain: &Toolchain, is_workspace: bool) -> String {
     };
     files.extend(["pnpm-workspace.yaml", ".npmrc", ".yarnrc.yml"].iter().filter(|name| has(name)));
     let mut lines = vec![format!("COPY {} ./", files.join(" "))];
-    let yarnrc = toolchain.markers.get(".yarnrc.yml").map_or("", String::as_str);
-    if yarnrc.contains("yarnPath") {
+    if brings_yarn(toolchain) {
         lines.push("COPY .yarn/releases/ .yarn/releases/".to_owned());
     }
     lines.join("\n")
+}
+
+/// Whether Yarn itself is in the repository.
+fn brings_yarn(toolchain: &Toolchain) -> bool {
+    let yarnrc = toolchain.markers.get(".yarnrc.yml").map_or("", String::as_str);
+    yarnrc.contains("yarnPath")
 }
 
 /// A step of the package manager, with its downloads and its credentials.
@@ -291,5 +299,9 @@ fn build(family: &Family<'_>, toolchain: &Toolchain) -> String {
     let scripts = value.as_ref().and_then(|value| value.get("scripts"));
     let has_build = scripts.is_some_and(|scripts| scripts.get("build").is_some());
     let manager = toolchain.manager.as_str();
-    if has_build { format!("RUN {manager} run build") } else { String::new() }
+    match has_build {
+        true => format!("RUN {manager} run build"),
+        false if image::is_next(toolchain) => "RUN node_modules/.bin/next build".to_owned(),
+        false => String::new(),
+    }
 }

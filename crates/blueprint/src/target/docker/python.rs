@@ -133,7 +133,7 @@ fn build_env(manager: &Manager) -> String {
     lines.extend(manager.env.iter().map(|(name, value)| format!("{name}={value}")));
     // Our own `PATH` names an environment that is not there yet: only what follows finds it.
     lines.push(format!("PATH={path}"));
-    format!("ENV {}", lines.join(" \\\n    "))
+    format!("ENV {}\n", lines.join(" \\\n    "))
 }
 
 fn manager(toolchain: &Toolchain) -> Manager {

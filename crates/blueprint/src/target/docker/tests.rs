@@ -51,7 +51,207 @@ fn a_poetry_project_with_a_worker_that_shares_its_stages() {
     gpu: {count: 1, cuda: '12.6'}
   worker: {from: api, run: celery -A app.tasks worker}";
     let files = &[];
-    check(services, files, "a/Dockerfile", &expect![[]]);
+    check(services, files, "a/Dockerfile", &expect![[r##"
+        # Written by `plimsoll render` from plimsoll.yaml.
+        #
+        # Images: `api`, `worker`
+        # Build one: docker build --target api --file a/Dockerfile a
+        # Build all: docker buildx bake
+        # Private registries: add --secret id=netrc,src=$HOME/.netrc
+
+        FROM ghcr.io/plimsoll/plimsoll-run:0.1.0 AS plimsoll
+
+        FROM python:3.12-bookworm AS dependencies
+        ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+            PIP_ROOT_USER_ACTION=ignore \
+            VIRTUAL_ENV=/opt/venv \
+            POETRY_NO_INTERACTION=1 \
+            PATH=/opt/venv/bin:/opt/poetry/bin:$PATH
+        # hadolint ignore=DL3008
+        RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
+            --mount=type=cache,target=/var/lib/apt,sharing=locked \
+            rm -f /etc/apt/apt.conf.d/docker-clean && \
+            apt-get update && \
+            apt-get install --yes --no-install-recommends libpq-dev
+        RUN --mount=type=cache,target=/root/.cache \
+            python -m venv /opt/poetry && /opt/poetry/bin/pip install poetry==2.5.1
+        WORKDIR /app
+        # From the lock file alone: this is done anew only when that changes.
+        COPY pyproject.toml poetry.lock ./
+        RUN --mount=type=cache,target=/root/.cache \
+            --mount=type=secret,id=netrc,target=/root/.netrc \
+            python -m venv --without-pip /opt/venv && \
+            poetry install --only main --no-root --no-directory
+
+        # Everything that working on it needs: what a developer's container is made from.
+        FROM dependencies AS sources
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        COPY . .
+
+        FROM sources AS build
+        # Compiled here, since an image cannot be written; what does not compile is left as it is.
+        RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib /app || true
+
+        # The interpreter without what only installs or draws, and what it and the packages link.
+        FROM build AS tree
+        SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+        WORKDIR /tree/usr/local
+        RUN mkdir -p bin lib /empty && \
+            cp -a /usr/local/bin/python /usr/local/bin/python3 /usr/local/bin/python3.12 bin/ && \
+            cp -a /usr/local/lib/python3.12 lib/ && \
+            rm -rf lib/python3.12/{ensurepip,idlelib,tkinter,turtledemo,lib-dynload/_tkinter*} && \
+            find lib/python3.12/site-packages -mindepth 1 -delete && \
+            libraries="/tree/usr/lib/$(uname -m)-linux-gnu" && \
+            mkdir -p "$libraries" && \
+            { find /opt/venv /tree -type f \( -name '*.so*' -o -perm /111 \) -exec ldd {} + 2>/dev/null || true; } | \
+            sed -n 's/^.* => \(\/[^ ]*\) .*/\1/p' | sort -u | \
+            sed -E '/^\/(opt|tree)\/|\/(ld-linux.*|lib(anl|c|dl|gcc_s|m|mvec|pthread|resolv|rt|stdc\+\+|util))\.so/d' | \
+            xargs -r cp --dereference --target-directory="$libraries"
+
+        # PDFium is in no release of Debian: this is the library that pypdfium2 brings.
+        FROM python:3.13-slim-bookworm AS pdfium
+        SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+        RUN --mount=type=cache,target=/root/.cache \
+            pip install --no-deps --target=/wheel pypdfium2==5.15.2 && \
+            install -D /wheel/pypdfium2_raw/libpdfium.so \
+                "/tree/usr/lib/$(uname -m)-linux-gnu/libpdfium.so"
+
+        # Native packages: every file that installing them changed, what they link, and what a scanner of
+        # the image asks for.
+        FROM debian:bookworm-slim AS worker.native
+        SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+        # Debian keeps only the newest of a version; the digest of the base image says which day it is.
+        # hadolint ignore=DL3008
+        RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
+            --mount=type=cache,target=/var/lib/apt,sharing=locked \
+            rm -f /etc/apt/apt.conf.d/docker-clean && \
+            touch /before && \
+            apt-get update && \
+            apt-get install --yes --no-install-recommends \
+                tesseract-ocr && \
+            mkdir -p /tree/var/lib/dpkg/status.d && \
+            find etc opt usr var -xdev \
+                \( -path var/lib/apt -o -path var/lib/dpkg -o -path 'var/cache/*' -o -path var/log \
+                -o -path 'etc/passwd*' -o -path 'etc/group*' -o -path 'etc/*shadow*' \
+                -o -path etc/ld.so.cache \) -prune \
+                -o ! -type d -cnewer /before -print0 | \
+            tar --create --null --no-recursion --files-from=- | tar --extract --directory=/tree && \
+            find var/lib/dpkg/info -name '*.list' -cnewer /before -printf '%f\n' | sed 's/\.list$//' | \
+            while read -r package; do \
+                dpkg-query --status "$package" > "/tree/var/lib/dpkg/status.d/${package%%:*}"; \
+            done && \
+            libraries="/tree/usr/lib/$(uname -m)-linux-gnu" && \
+            mkdir -p "$libraries" && \
+            { find /tree -type f \( -name '*.so*' -o -perm /111 \) -exec ldd {} + 2>/dev/null || true; } | \
+            sed -n 's/^.* => \(\/[^ ]*\) .*/\1/p' | sort -u | \
+            sed -E '/^\/(opt|tree)\/|\/(ld-linux.*|lib(anl|c|dl|gcc_s|m|mvec|pthread|resolv|rt|stdc\+\+|util))\.so/d' | \
+            xargs -r cp --dereference --target-directory="$libraries"
+
+        FROM gcr.io/distroless/cc-debian12:nonroot AS worker
+        COPY --from=pdfium /tree/ /
+        COPY --from=worker.native /tree/ /
+        COPY --from=tree /tree/ /
+        COPY --from=build /opt/venv/ /opt/venv/
+        COPY --from=build /app/ /app/
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+            PYTHONUNBUFFERED=1 \
+            PYTHONDONTWRITEBYTECODE=1 \
+            HOME=/tmp \
+            PYTHONPATH=/app \
+            PLIMSOLL_SERVICE=worker
+        WORKDIR /app
+        USER 65532:65532
+        HEALTHCHECK --interval=5s --timeout=2s --start-period=60s --retries=3 \
+            CMD ["/usr/local/bin/plimsoll-run", "probe", "ready"]
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        CMD ["celery", "-A", "app.tasks", "worker"]
+        # Last, since they change with every commit.
+        ARG VERSION=0.0.0-dev
+        ARG REVISION=unknown
+        ARG SOURCE=
+        ENV PLIMSOLL_RELEASE=${VERSION}
+        LABEL org.opencontainers.image.title=worker \
+              org.opencontainers.image.vendor=trade \
+              org.opencontainers.image.version="${VERSION}" \
+              org.opencontainers.image.revision="${REVISION}" \
+              org.opencontainers.image.source="${SOURCE}" \
+              org.opencontainers.image.base.name=gcr.io/distroless/cc-debian12:nonroot
+
+        # The same on CUDA's libraries.
+        FROM nvidia/cuda:12.6.3-runtime-ubuntu24.04 AS api.cuda
+        COPY --from=pdfium /tree/ /
+        COPY --from=worker.native /tree/ /
+        COPY --from=tree /tree/ /
+        COPY --from=build /opt/venv/ /opt/venv/
+        COPY --from=build /app/ /app/
+        COPY --from=tree --chown=65532:65532 /empty/ /data/files/
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+            PYTHONUNBUFFERED=1 \
+            PYTHONDONTWRITEBYTECODE=1 \
+            HOME=/tmp \
+            PYTHONPATH=/app \
+            UVICORN_PORT=8000 \
+            PLIMSOLL_APP_PORT=8000 \
+            PLIMSOLL_SERVICE=api \
+            PLIMSOLL_INGRESS=0.0.0.0:8080
+        WORKDIR /app
+        USER 65532:65532
+        EXPOSE 8080
+        HEALTHCHECK --interval=5s --timeout=2s --start-period=60s --retries=3 \
+            CMD ["/usr/local/bin/plimsoll-run", "probe", "ready"]
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        CMD ["uvicorn", "app.main:app"]
+        # Last, since they change with every commit.
+        ARG VERSION=0.0.0-dev
+        ARG REVISION=unknown
+        ARG SOURCE=
+        ENV PLIMSOLL_RELEASE=${VERSION}
+        LABEL org.opencontainers.image.title=api \
+              org.opencontainers.image.vendor=trade \
+              org.opencontainers.image.version="${VERSION}" \
+              org.opencontainers.image.revision="${REVISION}" \
+              org.opencontainers.image.source="${SOURCE}" \
+              org.opencontainers.image.base.name=nvidia/cuda:12.6.3-runtime-ubuntu24.04
+
+        FROM gcr.io/distroless/cc-debian12:nonroot AS api
+        COPY --from=pdfium /tree/ /
+        COPY --from=worker.native /tree/ /
+        COPY --from=tree /tree/ /
+        COPY --from=build /opt/venv/ /opt/venv/
+        COPY --from=build /app/ /app/
+        COPY --from=tree --chown=65532:65532 /empty/ /data/files/
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+            PYTHONUNBUFFERED=1 \
+            PYTHONDONTWRITEBYTECODE=1 \
+            HOME=/tmp \
+            PYTHONPATH=/app \
+            UVICORN_PORT=8000 \
+            PLIMSOLL_APP_PORT=8000 \
+            PLIMSOLL_SERVICE=api \
+            PLIMSOLL_INGRESS=0.0.0.0:8080
+        WORKDIR /app
+        USER 65532:65532
+        EXPOSE 8080
+        HEALTHCHECK --interval=5s --timeout=2s --start-period=60s --retries=3 \
+            CMD ["/usr/local/bin/plimsoll-run", "probe", "ready"]
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        CMD ["uvicorn", "app.main:app"]
+        # Last, since they change with every commit.
+        ARG VERSION=0.0.0-dev
+        ARG REVISION=unknown
+        ARG SOURCE=
+        ENV PLIMSOLL_RELEASE=${VERSION}
+        LABEL org.opencontainers.image.title=api \
+              org.opencontainers.image.vendor=trade \
+              org.opencontainers.image.version="${VERSION}" \
+              org.opencontainers.image.revision="${REVISION}" \
+              org.opencontainers.image.source="${SOURCE}" \
+              org.opencontainers.image.base.name=gcr.io/distroless/cc-debian12:nonroot
+    "##]]);
 }
 
 #[test]
@@ -59,7 +259,51 @@ fn pip_tools() {
     let services = "
   a: {path: a, language: python@3.12, package_manager: pip-tools, run: python -m app}";
     let files = &[("a/requirements.in", r#"flask"#), ("a/requirements.txt", r#"flask==3 --hash=sha256:aa"#)];
-    check_stages(services, files, &expect![[]]);
+    check_stages(services, files, &expect![[r#"
+        FROM python:3.12-bookworm AS dependencies
+        ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+            PIP_ROOT_USER_ACTION=ignore \
+            VIRTUAL_ENV=/opt/venv \
+            PATH=/opt/venv/bin:$PATH
+        WORKDIR /app
+        # From the lock file alone: this is done anew only when that changes.
+        COPY requirements.txt ./
+        RUN --mount=type=cache,target=/root/.cache \
+            --mount=type=secret,id=netrc,target=/root/.netrc \
+            python -m venv --without-pip /opt/venv && \
+            pip --python /opt/venv install --require-hashes --requirement requirements.txt
+
+        # Everything that working on it needs: what a developer's container is made from.
+        FROM dependencies AS sources
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        COPY . .
+
+        FROM sources AS build
+        # Compiled here, since an image cannot be written; what does not compile is left as it is.
+        RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib /app || true
+
+        # The interpreter without what only installs or draws, and what it and the packages link.
+        FROM build AS tree
+        SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+        WORKDIR /tree/usr/local
+        RUN mkdir -p bin lib /empty && \
+            cp -a /usr/local/bin/python /usr/local/bin/python3 /usr/local/bin/python3.12 bin/ && \
+            cp -a /usr/local/lib/python3.12 lib/ && \
+            rm -rf lib/python3.12/{ensurepip,idlelib,tkinter,turtledemo,lib-dynload/_tkinter*} && \
+            find lib/python3.12/site-packages -mindepth 1 -delete && \
+            libraries="/tree/usr/lib/$(uname -m)-linux-gnu" && \
+            mkdir -p "$libraries" && \
+            { find /opt/venv /tree -type f \( -name '*.so*' -o -perm /111 \) -exec ldd {} + 2>/dev/null || true; } | \
+            sed -n 's/^.* => \(\/[^ ]*\) .*/\1/p' | sort -u | \
+            sed -E '/^\/(opt|tree)\/|\/(ld-linux.*|lib(anl|c|dl|gcc_s|m|mvec|pthread|resolv|rt|stdc\+\+|util))\.so/d' | \
+            xargs -r cp --dereference --target-directory="$libraries"
+
+        FROM gcr.io/distroless/cc-debian12:nonroot AS a
+        COPY --from=tree /tree/ /
+        COPY --from=build /opt/venv/ /opt/venv/
+        COPY --from=build /app/ /app/
+    "#]]);
 }
 
 #[test]
@@ -67,7 +311,59 @@ fn uv() {
     let services = "
   a: {path: a, language: python, package_manager: uv, run: uv run app}";
     let files = &[];
-    check_stages(services, files, &expect![[]]);
+    check_stages(services, files, &expect![[r#"
+        FROM python:3.13-bookworm AS dependencies
+        ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+            PIP_ROOT_USER_ACTION=ignore \
+            VIRTUAL_ENV=/opt/venv \
+            UV_PROJECT_ENVIRONMENT=/opt/venv \
+            UV_LINK_MODE=copy \
+            UV_PYTHON_DOWNLOADS=never \
+            PATH=/opt/venv/bin:/opt/uv/bin:$PATH
+        RUN --mount=type=cache,target=/root/.cache \
+            python -m venv /opt/uv && /opt/uv/bin/pip install uv==0.13.9
+        WORKDIR /app
+        # From the lock file alone: this is done anew only when that changes.
+        COPY pyproject.toml uv.lock ./
+        RUN --mount=type=cache,target=/root/.cache \
+            --mount=type=secret,id=netrc,target=/root/.netrc \
+            python -m venv --without-pip /opt/venv && \
+            uv sync --frozen --no-dev --no-install-workspace
+
+        # Everything that working on it needs: what a developer's container is made from.
+        FROM dependencies AS sources
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        COPY . .
+        RUN --mount=type=cache,target=/root/.cache \
+            --mount=type=secret,id=netrc,target=/root/.netrc \
+            uv sync --frozen --no-dev
+
+        FROM sources AS build
+        # Compiled here, since an image cannot be written; what does not compile is left as it is.
+        RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib /app || true
+
+        # The interpreter without what only installs or draws, and what it and the packages link.
+        FROM build AS tree
+        SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+        WORKDIR /tree/usr/local
+        RUN mkdir -p bin lib /empty && \
+            cp -a /usr/local/bin/python /usr/local/bin/python3 /usr/local/bin/python3.13 bin/ && \
+            cp -a /usr/local/lib/python3.13 lib/ && \
+            rm -rf lib/python3.13/{ensurepip,idlelib,tkinter,turtledemo,lib-dynload/_tkinter*} && \
+            find lib/python3.13/site-packages -mindepth 1 -delete && \
+            libraries="/tree/usr/lib/$(uname -m)-linux-gnu" && \
+            mkdir -p "$libraries" && \
+            { find /opt/venv /tree -type f \( -name '*.so*' -o -perm /111 \) -exec ldd {} + 2>/dev/null || true; } | \
+            sed -n 's/^.* => \(\/[^ ]*\) .*/\1/p' | sort -u | \
+            sed -E '/^\/(opt|tree)\/|\/(ld-linux.*|lib(anl|c|dl|gcc_s|m|mvec|pthread|resolv|rt|stdc\+\+|util))\.so/d' | \
+            xargs -r cp --dereference --target-directory="$libraries"
+
+        FROM gcr.io/distroless/cc-debian12:nonroot AS a
+        COPY --from=tree /tree/ /
+        COPY --from=build /opt/venv/ /opt/venv/
+        COPY --from=build /app/ /app/
+    "#]]);
 }
 
 #[test]
@@ -75,7 +371,57 @@ fn pdm() {
     let services = "
   a: {path: a, language: python, package_manager: pdm, run: app}";
     let files = &[];
-    check_stages(services, files, &expect![[]]);
+    check_stages(services, files, &expect![[r#"
+        FROM python:3.13-bookworm AS dependencies
+        ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+            PIP_ROOT_USER_ACTION=ignore \
+            VIRTUAL_ENV=/opt/venv \
+            PDM_CHECK_UPDATE=false \
+            PATH=/opt/venv/bin:/opt/pdm/bin:$PATH
+        RUN --mount=type=cache,target=/root/.cache \
+            python -m venv /opt/pdm && /opt/pdm/bin/pip install pdm==2.29.4
+        WORKDIR /app
+        # From the lock file alone: this is done anew only when that changes.
+        COPY pyproject.toml pdm.lock ./
+        RUN --mount=type=cache,target=/root/.cache \
+            --mount=type=secret,id=netrc,target=/root/.netrc \
+            python -m venv --without-pip /opt/venv && \
+            pdm sync --prod --no-self
+
+        # Everything that working on it needs: what a developer's container is made from.
+        FROM dependencies AS sources
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        COPY . .
+        RUN --mount=type=cache,target=/root/.cache \
+            --mount=type=secret,id=netrc,target=/root/.netrc \
+            pdm sync --prod
+
+        FROM sources AS build
+        # Compiled here, since an image cannot be written; what does not compile is left as it is.
+        RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib /app || true
+
+        # The interpreter without what only installs or draws, and what it and the packages link.
+        FROM build AS tree
+        SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+        WORKDIR /tree/usr/local
+        RUN mkdir -p bin lib /empty && \
+            cp -a /usr/local/bin/python /usr/local/bin/python3 /usr/local/bin/python3.13 bin/ && \
+            cp -a /usr/local/lib/python3.13 lib/ && \
+            rm -rf lib/python3.13/{ensurepip,idlelib,tkinter,turtledemo,lib-dynload/_tkinter*} && \
+            find lib/python3.13/site-packages -mindepth 1 -delete && \
+            libraries="/tree/usr/lib/$(uname -m)-linux-gnu" && \
+            mkdir -p "$libraries" && \
+            { find /opt/venv /tree -type f \( -name '*.so*' -o -perm /111 \) -exec ldd {} + 2>/dev/null || true; } | \
+            sed -n 's/^.* => \(\/[^ ]*\) .*/\1/p' | sort -u | \
+            sed -E '/^\/(opt|tree)\/|\/(ld-linux.*|lib(anl|c|dl|gcc_s|m|mvec|pthread|resolv|rt|stdc\+\+|util))\.so/d' | \
+            xargs -r cp --dereference --target-directory="$libraries"
+
+        FROM gcr.io/distroless/cc-debian12:nonroot AS a
+        COPY --from=tree /tree/ /
+        COPY --from=build /opt/venv/ /opt/venv/
+        COPY --from=build /app/ /app/
+    "#]]);
 }
 
 #[test]
@@ -83,7 +429,53 @@ fn a_pnpm_server() {
     let services = "
   a: {path: a, port: 3000}";
     let files = &[("a/pnpm-lock.yaml", r#""#), ("a/package.json", r#"{"packageManager": "pnpm@10.2.0", "scripts": {"build": "tsc", "start": "node dist/main.js"}}"#)];
-    check_stages(services, files, &expect![[]]);
+    check_stages(services, files, &expect![[r#"
+        FROM node:24-bookworm AS dependencies
+        ENV COREPACK_ENABLE_DOWNLOAD_PROMPT=0 \
+            CI=true \
+            npm_config_store_dir=/pnpm/store \
+            npm_config_prefer_symlinked_executables=true
+        RUN corepack enable && corepack install --global pnpm@10.2.0
+        WORKDIR /app
+        # From the lock file alone: this is done anew only when that changes.
+        COPY pnpm-lock.yaml ./
+        RUN --mount=type=cache,target=/pnpm/store \
+            --mount=type=secret,id=npmrc,target=/root/.npmrc \
+            pnpm fetch
+
+        # Everything that working on it needs: what a developer's container is made from.
+        FROM dependencies AS sources
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        COPY . .
+        RUN --mount=type=cache,target=/pnpm/store \
+            --mount=type=secret,id=npmrc,target=/root/.npmrc \
+            pnpm install --frozen-lockfile --prefer-offline
+
+        FROM sources AS build
+        WORKDIR /app
+        RUN pnpm run build
+
+        # Without what only building needs, and what Node and native addons link.
+        FROM build AS tree
+        SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+        WORKDIR /app
+        RUN --mount=type=cache,target=/pnpm/store \
+            --mount=type=secret,id=npmrc,target=/root/.npmrc \
+            pnpm install --prod --frozen-lockfile --prefer-offline --ignore-scripts && \
+            mkdir -p /empty /tree/usr/local/bin && \
+            cp /usr/local/bin/node /tree/usr/local/bin/node && \
+            libraries="/tree/usr/lib/$(uname -m)-linux-gnu" && \
+            mkdir -p "$libraries" && \
+            { find /app /tree -type f \( -name '*.so*' -o -perm /111 \) -exec ldd {} + 2>/dev/null || true; } | \
+            sed -n 's/^.* => \(\/[^ ]*\) .*/\1/p' | sort -u | \
+            sed -E '/^\/(opt|tree)\/|\/(ld-linux.*|lib(anl|c|dl|gcc_s|m|mvec|pthread|resolv|rt|stdc\+\+|util))\.so/d' | \
+            xargs -r cp --dereference --target-directory="$libraries"
+
+        FROM gcr.io/distroless/cc-debian12:nonroot AS a
+        COPY --from=tree /tree/ /
+        COPY --from=tree /app/ /app/
+    "#]]);
 }
 
 #[test]
@@ -91,7 +483,52 @@ fn an_npm_workspace() {
     let services = "
   a: {path: a, port: 3000, run: npm run serve}";
     let files = &[("a/package-lock.json", r#""#), ("a/package.json", r#"{"workspaces": ["packages/*"], "scripts": {"serve": "tsx src/main.ts --port 1"}}"#)];
-    check_stages(services, files, &expect![[]]);
+    check_stages(services, files, &expect![[r##"
+        # Only what decides the dependencies: as long as that stays the same, so does all that follows.
+        FROM node:24-bookworm AS manifests
+        WORKDIR /app
+        COPY . .
+        RUN find . -type f ! -name package.json ! -name package-lock.json \
+                ! -name yarn.lock ! -name .yarnrc.yml ! -path './.yarn/*' -delete && \
+            find . -type d -empty -delete
+
+        FROM node:24-bookworm AS dependencies
+        WORKDIR /app
+        # From the lock file alone: this is done anew only when that changes.
+        COPY --from=manifests /app ./
+        RUN --mount=type=cache,target=/root/.npm \
+            --mount=type=secret,id=npmrc,target=/root/.npmrc \
+            npm ci --no-audit --no-fund
+
+        # Everything that working on it needs: what a developer's container is made from.
+        FROM dependencies AS sources
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        COPY . .
+
+        FROM sources AS build
+        WORKDIR /app
+
+        # Without what only building needs, and what Node and native addons link.
+        FROM build AS tree
+        SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+        WORKDIR /app
+        RUN --mount=type=cache,target=/root/.npm \
+            --mount=type=secret,id=npmrc,target=/root/.npmrc \
+            npm prune --omit=dev --no-audit --no-fund && \
+            mkdir -p /empty /tree/usr/local/bin && \
+            cp /usr/local/bin/node /tree/usr/local/bin/node && \
+            libraries="/tree/usr/lib/$(uname -m)-linux-gnu" && \
+            mkdir -p "$libraries" && \
+            { find /app /tree -type f \( -name '*.so*' -o -perm /111 \) -exec ldd {} + 2>/dev/null || true; } | \
+            sed -n 's/^.* => \(\/[^ ]*\) .*/\1/p' | sort -u | \
+            sed -E '/^\/(opt|tree)\/|\/(ld-linux.*|lib(anl|c|dl|gcc_s|m|mvec|pthread|resolv|rt|stdc\+\+|util))\.so/d' | \
+            xargs -r cp --dereference --target-directory="$libraries"
+
+        FROM gcr.io/distroless/cc-debian12:nonroot AS a
+        COPY --from=tree /tree/ /
+        COPY --from=tree /app/ /app/
+    "##]]);
 }
 
 #[test]
@@ -99,7 +536,31 @@ fn a_classic_yarn_site() {
     let services = "
   a: {path: a, language: node@22, package_manager: yarn, build: yarn build, static: dist, port: 3000}";
     let files = &[];
-    check_stages(services, files, &expect![[]]);
+    check_stages(services, files, &expect![[r#"
+        FROM node:22-bookworm AS dependencies
+        ENV COREPACK_ENABLE_DOWNLOAD_PROMPT=0 \
+            YARN_CACHE_FOLDER=/yarn
+        RUN corepack enable && corepack install --global yarn@1.22.22
+        WORKDIR /app
+        # From the lock file alone: this is done anew only when that changes.
+        COPY package.json yarn.lock ./
+        RUN --mount=type=cache,target=/yarn \
+            --mount=type=secret,id=npmrc,target=/root/.npmrc \
+            yarn install --frozen-lockfile --non-interactive
+
+        # Everything that working on it needs: what a developer's container is made from.
+        FROM dependencies AS sources
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        COPY . .
+
+        FROM sources AS build
+        WORKDIR /app
+        RUN yarn build
+
+        FROM gcr.io/distroless/static-debian12:nonroot AS a
+        COPY --from=build /app/dist/ /site/
+    "#]]);
 }
 
 #[test]
@@ -107,7 +568,51 @@ fn a_next_server_of_modern_yarn() {
     let services = "
   a: {path: a, port: 3000}";
     let files = &[("a/yarn.lock", r#""#), ("a/.yarnrc.yml", r#"yarnPath: .yarn/releases/yarn-4.cjs"#), ("a/next.config.js", r#""#), ("a/package.json", r#"{"dependencies": {"next": "15"}}"#)];
-    check_stages(services, files, &expect![[]]);
+    check_stages(services, files, &expect![[r#"
+        FROM node:24-bookworm AS dependencies
+        ENV COREPACK_ENABLE_DOWNLOAD_PROMPT=0 \
+            YARN_GLOBAL_FOLDER=/yarn \
+            YARN_ENABLE_TELEMETRY=false \
+            YARN_NODE_LINKER=node-modules \
+            NEXT_TELEMETRY_DISABLED=1 \
+            NEXT_PRIVATE_STANDALONE=true
+        RUN corepack enable && corepack install --global yarn@1.22.22
+        WORKDIR /app
+        # From the lock file alone: this is done anew only when that changes.
+        COPY package.json yarn.lock .yarnrc.yml ./
+        COPY .yarn/releases/ .yarn/releases/
+        RUN --mount=type=cache,target=/yarn \
+            --mount=type=secret,id=npmrc,target=/root/.npmrc \
+            yarn install --immutable
+
+        # Everything that working on it needs: what a developer's container is made from.
+        FROM dependencies AS sources
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        COPY . .
+
+        FROM sources AS build
+        WORKDIR /app
+        RUN node_modules/.bin/next build
+
+        # What `next build` gathered for a server, and what Node and native addons link.
+        FROM build AS tree
+        SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+        RUN mkdir -p /empty /tree/app/.next /tree/usr/local/bin && \
+            cp /usr/local/bin/node /tree/usr/local/bin/node && \
+            cp -a .next/standalone/. /tree/app/ && \
+            cp -a .next/static /tree/app/.next/ && \
+            if [ -d public ]; then cp -a public /tree/app/; fi && \
+            libraries="/tree/usr/lib/$(uname -m)-linux-gnu" && \
+            mkdir -p "$libraries" && \
+            { find /tree -type f \( -name '*.so*' -o -perm /111 \) -exec ldd {} + 2>/dev/null || true; } | \
+            sed -n 's/^.* => \(\/[^ ]*\) .*/\1/p' | sort -u | \
+            sed -E '/^\/(opt|tree)\/|\/(ld-linux.*|lib(anl|c|dl|gcc_s|m|mvec|pthread|resolv|rt|stdc\+\+|util))\.so/d' | \
+            xargs -r cp --dereference --target-directory="$libraries"
+
+        FROM gcr.io/distroless/cc-debian12:nonroot AS a
+        COPY --from=tree /tree/ /
+    "#]]);
 }
 
 #[test]
@@ -115,7 +620,55 @@ fn rust_programs() {
     let services = "
   a: {path: a, language: rust, run: cargo run --bin api -- --verbose, migrate: ./target/debug/migrate up}";
     let files = &[];
-    check_stages(services, files, &expect![[]]);
+    check_stages(services, files, &expect![[r##"
+        # Every source file empty: what is compiled of this is the dependencies, and as long as neither the
+        # lock file nor a manifest changes, that is not done again.
+        FROM rust:1.95-bookworm AS manifests
+        WORKDIR /app
+        COPY . .
+        RUN find . -type f ! -name '*.rs' ! -name Cargo.toml ! -name Cargo.lock \
+                ! -name rust-toolchain.toml ! -path './.cargo/*' -delete && \
+            echo 'fn main() {}' > /empty.rs && \
+            find . -name '*.rs' -exec cp /empty.rs '{}' \; && \
+            find . -type d -empty -delete
+
+        FROM rust:1.95-bookworm AS dependencies
+        WORKDIR /app
+        COPY --from=manifests /app ./
+        RUN --mount=type=cache,target=/usr/local/cargo/registry \
+            --mount=type=secret,id=cargo,target=/usr/local/cargo/credentials.toml \
+            cargo build --locked --release --bin api --bin migrate
+
+        # Everything that working on it needs: what a developer's container is made from.
+        FROM dependencies AS sources
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        COPY . .
+
+        FROM sources AS build
+        # Newer than what was compiled of the empty files.
+        RUN --mount=type=cache,target=/usr/local/cargo/registry \
+            --mount=type=secret,id=cargo,target=/usr/local/cargo/credentials.toml \
+            find . -path ./target -prune -o -name '*.rs' -exec touch {} + && \
+            cargo build --locked --release --bin api --bin migrate
+
+        # The programs, and what they link.
+        FROM build AS tree
+        SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+        RUN mkdir -p /empty && \
+            install -D --strip --target-directory=/tree/usr/local/bin \
+                target/release/api \
+                target/release/migrate && \
+            libraries="/tree/usr/lib/$(uname -m)-linux-gnu" && \
+            mkdir -p "$libraries" && \
+            { find /tree -type f \( -name '*.so*' -o -perm /111 \) -exec ldd {} + 2>/dev/null || true; } | \
+            sed -n 's/^.* => \(\/[^ ]*\) .*/\1/p' | sort -u | \
+            sed -E '/^\/(opt|tree)\/|\/(ld-linux.*|lib(anl|c|dl|gcc_s|m|mvec|pthread|resolv|rt|stdc\+\+|util))\.so/d' | \
+            xargs -r cp --dereference --target-directory="$libraries"
+
+        FROM gcr.io/distroless/cc-debian12:nonroot AS a
+        COPY --from=tree /tree/ /
+    "##]]);
 }
 
 #[test]
@@ -126,7 +679,36 @@ fn go_programs() {
 
 go 1.24
 "#), ("a/go.sum", r#""#)];
-    check_stages(services, files, &expect![[]]);
+    check_stages(services, files, &expect![[r#"
+        FROM golang:1.24-bookworm AS dependencies
+        ENV CGO_ENABLED=0
+        WORKDIR /app
+        # From the lock file alone: this is done anew only when that changes.
+        COPY go.mod go.sum ./
+        RUN --mount=type=cache,target=/go/pkg/mod \
+            --mount=type=secret,id=netrc,target=/root/.netrc \
+            go mod download
+
+        # Everything that working on it needs: what a developer's container is made from.
+        FROM dependencies AS sources
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        COPY . .
+
+        FROM sources AS build
+        WORKDIR /app
+        RUN --mount=type=cache,target=/go/pkg/mod \
+            --mount=type=cache,target=/root/.cache/go-build \
+            --mount=type=secret,id=netrc,target=/root/.netrc \
+            mkdir -p /tree/usr/local/bin && \
+            go build -trimpath -ldflags='-s -w' -o /tree/usr/local/bin/ ./...
+
+        FROM build AS tree
+        RUN mkdir /empty
+
+        FROM gcr.io/distroless/static-debian12:nonroot AS a
+        COPY --from=tree /tree/ /
+    "#]]);
 }
 
 #[test]
@@ -134,7 +716,42 @@ fn a_maven_jar() {
     let services = "
   a: {path: a, language: java@21, package_manager: maven, run: java -Xss1m -jar target/shop-1.0.jar --fast, port: 8080}";
     let files = &[];
-    check_stages(services, files, &expect![[]]);
+    check_stages(services, files, &expect![[r##"
+        # Only what decides the dependencies: as long as that stays the same, so does all that follows.
+        FROM maven:3-eclipse-temurin-21 AS manifests
+        WORKDIR /app
+        COPY . .
+        RUN find . -type f ! -name pom.xml ! -path './.mvn/*' -delete && \
+            find . -type d -empty -delete
+
+        FROM maven:3-eclipse-temurin-21 AS dependencies
+        WORKDIR /app
+        # From the build files alone: this is done anew only when those change.
+        COPY --from=manifests /app ./
+        RUN --mount=type=cache,target=/root/.m2/repository \
+            --mount=type=secret,id=maven,target=/root/.m2/settings.xml \
+            mvn --batch-mode --fail-never dependency:go-offline
+
+        # Everything that working on it needs: what a developer's container is made from.
+        FROM dependencies AS sources
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        COPY . .
+
+        FROM sources AS build
+        RUN --mount=type=cache,target=/root/.m2/repository \
+            --mount=type=secret,id=maven,target=/root/.m2/settings.xml \
+            mvn --batch-mode -DskipTests package
+
+        FROM build AS tree
+        WORKDIR /app
+        RUN mkdir -p /empty /tree/app && \
+            find target -maxdepth 1 -name '*.jar' ! -name 'original-*' ! -name '*-plain.jar' \
+                ! -name '*-sources.jar' ! -name '*-javadoc.jar' -exec cp {} /tree/app/app.jar \;
+
+        FROM gcr.io/distroless/java21-debian12:nonroot AS a
+        COPY --from=tree /tree/app/ /app/
+    "##]]);
 }
 
 #[test]
@@ -142,5 +759,41 @@ fn a_gradle_jar() {
     let services = "
   a: {path: a, port: 8080, run: ./gradlew bootRun}";
     let files = &[("a/build.gradle.kts", r#""#), ("a/gradlew", r#""#)];
-    check_stages(services, files, &expect![[]]);
+    check_stages(services, files, &expect![[r##"
+        # Only what decides the dependencies: as long as that stays the same, so does all that follows.
+        FROM eclipse-temurin:21-jdk AS manifests
+        WORKDIR /app
+        COPY . .
+        RUN find . -type f ! -name '*.gradle*' ! -name gradle.properties ! -name gradlew \
+                ! -path './gradle/*' -delete && \
+            find . -type d -empty -delete
+
+        FROM eclipse-temurin:21-jdk AS dependencies
+        WORKDIR /app
+        # From the build files alone: this is done anew only when those change.
+        COPY --from=manifests /app ./
+        RUN --mount=type=cache,target=/root/.gradle/caches \
+            --mount=type=secret,id=gradle,target=/root/.gradle/gradle.properties \
+            ./gradlew --no-daemon dependencies
+
+        # Everything that working on it needs: what a developer's container is made from.
+        FROM dependencies AS sources
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        COPY . .
+
+        FROM sources AS build
+        RUN --mount=type=cache,target=/root/.gradle/caches \
+            --mount=type=secret,id=gradle,target=/root/.gradle/gradle.properties \
+            ./gradlew --no-daemon assemble
+
+        FROM build AS tree
+        WORKDIR /app
+        RUN mkdir -p /empty /tree/app && \
+            find build/libs -maxdepth 1 -name '*.jar' ! -name 'original-*' ! -name '*-plain.jar' \
+                ! -name '*-sources.jar' ! -name '*-javadoc.jar' -exec cp {} /tree/app/app.jar \;
+
+        FROM gcr.io/distroless/java21-debian12:nonroot AS a
+        COPY --from=tree /tree/app/ /app/
+    "##]]);
 }
