@@ -211,3 +211,120 @@ fn ignored() -> Node {
 pub(super) fn edge(_: &ResourceSpec) -> Edge {
     Edge::NotApplicable("an application names the chart; the edge is in the chart's values")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use expect_test::expect;
+
+    use super::*;
+    use crate::artifact::Artifacts;
+
+    const SHOP: &str = "
+plimsoll: 1
+app: shop
+services: {api: {run: ./api, port: 8080}}
+environments:
+  staging: {target: kubernetes, branch: main}
+  production: {target: kubernetes, tag: 'v*', approve: [release-managers]}
+";
+
+    fn rendered() -> Artifacts {
+        let manifest = manifest::parse(SHOP).unwrap();
+        let plan = |name| manifest::resolve(&manifest, name).unwrap().plan;
+        let plans = vec![plan("staging"), plan("production")];
+        let mut artifacts = Artifacts::default();
+        let platform = Platform::new(plans, BTreeMap::new(), BTreeMap::new());
+        render(&platform, &mut Files::new(&mut artifacts, "argocd"));
+        artifacts
+    }
+
+    #[test]
+    fn what_must_be_approved_is_not_synced_by_itself() {
+        let artifacts = rendered();
+        let is_automated =
+            |path| artifacts.get(path).unwrap().text.lines().any(|line| line.trim() == "automated:");
+        assert!(is_automated("deploy/argocd/staging.yaml"));
+        assert!(!is_automated("deploy/argocd/production.yaml"));
+    }
+
+    #[test]
+    fn the_project_allows_exactly_the_kinds_of_the_chart() {
+        let kinds: BTreeSet<&str> = KINDS
+            .iter()
+            .flat_map(|(_, kinds)| kinds.iter().copied())
+            .chain(CLUSTER_KINDS.iter().map(|(_, kind)| *kind))
+            .collect();
+        let mut written = BTreeSet::new();
+        for line in helm::verbatim_lines() {
+            let Some(kind) = line.strip_prefix("kind: ") else { continue };
+            match kind {
+                "{{ if $isRollout }}Rollout{{ else }}Deployment{{ end }}" => {
+                    written.extend(["Rollout", "Deployment"]);
+                }
+                kind => {
+                    written.insert(kind);
+                }
+            }
+        }
+        assert_eq!(kinds, written);
+    }
+
+    #[test]
+    fn an_application_of_production() {
+        expect![[r#"
+            apiVersion: argoproj.io/v1alpha1
+            kind: Application
+            metadata:
+              name: shop-production
+              namespace: argocd
+              labels:
+                app.kubernetes.io/part-of: shop
+            spec:
+              project: shop
+              source:
+                # The manifest does not know where the repository is: put its address here, and keep the line
+                # with `plimsoll patches`.
+                repoURL: https://github.com/OWNER/REPOSITORY.git
+                # The pipeline sets it to the tag (`v*`) that is released.
+                targetRevision: HEAD
+                path: deploy/helm/shop
+                helm:
+                  releaseName: shop
+                  valueFiles:
+                    - values-production.yaml
+                  parameters:
+                    - name: argocd.enabled
+                      value: "true"
+                    - name: image.tag
+                      # The pipeline sets it to <semver>-<git sha>.
+                      value: "0.0.0"
+              destination:
+                server: https://kubernetes.default.svc
+                namespace: shop-production
+              syncPolicy:
+                # Not automated: somebody approves, then the pipeline syncs.
+                syncOptions:
+                  - CreateNamespace=true
+                  - ServerSideApply=true
+                  - PruneLast=true
+                retry:
+                  limit: 3
+                  backoff:
+                    duration: 10s
+                    factor: 2
+                    maxDuration: 3m
+              ignoreDifferences:
+                - group: apps
+                  kind: Deployment
+                  jsonPointers:
+                    - /spec/replicas
+                - group: argoproj.io
+                  kind: Rollout
+                  jsonPointers:
+                    - /spec/replicas
+              revisionHistoryLimit: 5
+        "#]].assert_eq(&rendered().get("deploy/argocd/production.yaml").unwrap().text);
+    }
+}

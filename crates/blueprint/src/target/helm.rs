@@ -96,6 +96,13 @@ pub(super) fn render(platform: &Platform, files: &mut Files<'_>) {
     }
 }
 
+/// Every line of the templates.
+#[cfg(test)]
+pub(super) fn verbatim_lines() -> impl Iterator<Item = &'static str> {
+    let is_template = |(path, _): &&(&str, &str)| path.ends_with(".yaml") && path.contains('/');
+    VERBATIM.iter().filter(is_template).flat_map(|(_, text)| text.lines())
+}
+
 /// The plans of environments in a cluster.
 pub(super) fn in_cluster(platform: &Platform) -> impl Iterator<Item = &Plan> {
     platform.plans().iter().filter(|plan| plan.environment.target == Target::Kubernetes)
@@ -186,3 +193,6 @@ pub(super) fn edge(resource: &ResourceSpec) -> Edge {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,7 +191,7 @@ spec:
       imagePullPolicy: {{ .root.Values.image.pullPolicy }}
       {{- with .args }}
       args:
-        {{- include "plimsoll.args" . | nindent 8 }}
+        {{- include "plimsoll.args" . | trim | nindent 8 }}
       {{- end }}
       ports:
         {{- if and .probes .service.port }}
@@ -232,11 +232,11 @@ spec:
         {{- include "plimsoll.resources" .service.resources | nindent 8 }}
       securityContext:
         {{- include "plimsoll.containerSecurity" .service.security | nindent 8 }}
-      {{- with include "plimsoll.mounts" . }}
+      {{- with include "plimsoll.mounts" . | trim }}
       volumeMounts:
         {{- . | nindent 8 }}
       {{- end }}
-  {{- with include "plimsoll.volumes" . }}
+  {{- with include "plimsoll.volumes" . | trim }}
   volumes:
     {{- . | nindent 4 }}
   {{- end }}

@@ -302,7 +302,11 @@ fn kafka(resource: &Resource, kafka: &Kafka) -> Option<OfType> {
         2 => format!("{}.0", kafka.version),
         _ => kafka.version.clone(),
     };
+    // The newest operator has one form of its objects, those that still know Kafka 3 another.
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    let form = if major.is_some_and(|major| major >= 4) { "v1" } else { "v1beta2" };
     let values = Map::new()
+        .with("apiVersion", format!("kafka.strimzi.io/{form}"))
         .with("version", version)
         .with("nodes", 1 + managed.replicas)
         .with("storage", managed.storage.to_string())
@@ -372,8 +376,8 @@ fn image(
         .with("resources", server("250m", "2", "2Gi"))
         .with(
             "security",
-            Node::from(locked(FOREIGN_USER, true))
-                .comment("Not root: an image that insists on another user says which."),
+            Node::from(locked(FOREIGN_USER, false))
+                .comment("Not root. Where the image writes besides its data, nobody knows."),
         );
     Some(OfType { secrets, key: "image", values })
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use manifest::Plan;
 use manifest::names::SecretName;
 use manifest::plan::{
-    BucketVia, CloudProvider, KafkaVia, Kind, Migrate, Overlap, QueueVia, Resource, ResourceSpec,
+    BucketVia, CloudProvider, Command, KafkaVia, Kind, Migrate, Overlap, QueueVia, Resource, ResourceSpec,
     Restart, Scale, Service, UseTarget,
 };
 use manifest::units::{Millis, Ppm};
 
 use super::{resource, values};
-use crate::address::Place;
-use crate::environment::{Environment, STATE_DIR};
+use crate::address::{Place, resolve};
+use crate::environment::{Environment, STATE_DIR, Var};
 use crate::node::{Map, Node};
 use crate::timing::StopTimes;
 
@@ -120,10 +120,11 @@ fn uses(plan: &Plan, service: &Service) -> Map {
 }
 
 fn env(environment: &Environment) -> Map {
-    let entry = |(name, var): (&String, &crate::environment::Var)| {
-        (name.clone(), Node::from(&var.value).because(&var.because))
-    };
-    environment.vars.iter().map(entry).collect()
+    environment.vars.iter().map(env_entry).collect()
+}
+
+fn env_entry((name, var): (&String, &Var)) -> (String, Node) {
+    (name.clone(), Node::from(&var.value).because(&var.because))
 }
 
 /// Secrets by name, and those that an operator in the cluster makes.
@@ -316,18 +317,46 @@ fn schedule(service: &Service) -> Option<Node> {
     Some(Node::from(map).because(format!("services.{}.schedule", service.name)))
 }
 
+/// The Job of the schema changes: what it executes, and what of the environment differs there.
 fn migration(plan: &Plan, service: &Service, migrate: &Migrate) -> Node {
     let args = words(plan, &migrate.run);
-    Node::from(Map::new().with("args", Node::list(args)).with("timeoutSeconds", seconds(migrate.timeout)))
-        .because(format!("services.{}.migrate", service.name))
+    let serving = Environment::of(plan, service, Place::Kubernetes).vars;
+    let migrating = Environment::of(plan, &as_job(service), Place::Kubernetes).vars;
+    let without = serving.keys().filter(|name| !migrating.contains_key(*name));
+    let differs = |(name, var): &(&String, &Var)| {
+        serving.get(*name).is_none_or(|other| other.value != var.value)
+    };
+    let env: Map = migrating.iter().filter(differs).map(env_entry).collect();
+    let map = Map::new()
+        .with("args", Node::list(args))
+        .with("timeoutSeconds", seconds(migrate.timeout))
+        .with_any("env", env)
+        .with_any("without", Node::list(without));
+    Node::from(map).because(format!("services.{}.migrate", service.name))
+}
+
+/// The service as what runs to its end: it serves nothing, and waits for no other service, which
+/// may itself wait for the migration.
+fn as_job(service: &Service) -> Service {
+    let mut job = service.clone();
+    job.kind = Kind::Job;
+    job.port = None;
+    job.metrics = None;
+    job.heartbeat = None;
+    job.uses.retain(|_, used| matches!(used.target, UseTarget::Resource(_)));
+    job
 }
 
 /// The words of a command, as the container's arguments.
-fn words(_plan: &Plan, command: &manifest::plan::Command) -> Vec<String> {
+fn words(plan: &Plan, command: &Command) -> Vec<String> {
     match command {
-        manifest::plan::Command::Exec(words) => words.iter().map(ToString::to_string).collect(),
-        manifest::plan::Command::Shell { shell } => {
-            vec!["sh".to_owned(), "-c".to_owned(), shell.clone()]
+        Command::Exec(words) => words
+            .iter()
+            .filter_map(|word| resolve(plan, Place::Kubernetes, word))
+            .map(|word| word.as_literal().map_or_else(|| word.to_string(), Into::into))
+            .collect(),
+        Command::Shell { shell } => {
+            vec!["/bin/sh".to_owned(), "-c".to_owned(), shell.clone()]
         }
     }
 }
