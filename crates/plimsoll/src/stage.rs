@@ -50,7 +50,7 @@ impl<'a> Stage<'a> {
         // A file keeps the mode that it has; what is executed has to be.
         let kept = fs::metadata(&place).map(|meta| meta.permissions().mode() & 0o777).ok();
         let mode = kept.unwrap_or(0o644) | if is_executable { 0o111 } else { 0 };
-        let staged = || -> std::io::Result<NamedTempFile> {
+        let mut staged = || -> std::io::Result<NamedTempFile> {
             self.created.create(directory)?;
             let mut file = tempfile::Builder::new().prefix(STAGED).tempfile_in(directory)?;
             file.write_all(text.as_bytes())?;

@@ -271,7 +271,7 @@ fn the_values_of_a_small_platform() {
               PLIMSOLL_ENV: production
               PLIMSOLL_INGRESS: "0.0.0.0:8080"
               PLIMSOLL_LISTEN: "0.0.0.0:9460"
-              PLIMSOLL_PROBES: "{\"db\":{\"gate\":[\"start\",\"ready\"],\"postgres\":\"postgres://shop:${secret:DB_PASSWORD}@db-rw:5432/shop\",\"severity\":\"hard\"},\"mail\":{\"gate\":[\"start\",\"ready\"],\"http\":\"http://mail:8081/ready\",\"severity\":\"hard\"},\"pay\":{\"gate\":[\"start\",\"ready\"],\"http\":\"https://pay.example/v1/\",\"severity\":\"hard\"}}"
+              PLIMSOLL_PROBES: '{"db":{"gate":["start","ready"],"postgres":"postgres://shop:${secret:DB_PASSWORD}@db-rw:5432/shop","severity":"hard"},"mail":{"gate":["start","ready"],"http":"http://mail:8081/ready","severity":"hard"},"pay":{"gate":["start","ready"],"http":"https://pay.example/v1/","severity":"hard"}}'
               PLIMSOLL_SERVICE: api
               PLIMSOLL_START_TIMEOUT: 60000ms
               PLIMSOLL_STATE: /run/plimsoll
@@ -334,7 +334,7 @@ fn the_values_of_a_small_platform() {
               timeoutSeconds: 600
               env:
                 PLIMSOLL_DRAIN: 0ms
-                PLIMSOLL_PROBES: "{\"db\":{\"gate\":[\"start\",\"ready\"],\"postgres\":\"postgres://shop:${secret:DB_PASSWORD}@db-rw:5432/shop\",\"severity\":\"hard\"},\"pay\":{\"gate\":[\"start\",\"ready\"],\"http\":\"https://pay.example/v1/\",\"severity\":\"hard\"}}"
+                PLIMSOLL_PROBES: '{"db":{"gate":["start","ready"],"postgres":"postgres://shop:${secret:DB_PASSWORD}@db-rw:5432/shop","severity":"hard"},"pay":{"gate":["start","ready"],"http":"https://pay.example/v1/","severity":"hard"}}'
                 PLIMSOLL_STOP_GRACE: 20000ms
               without:
                 - PLIMSOLL_INGRESS
@@ -348,7 +348,7 @@ fn the_values_of_a_small_platform() {
               PLIMSOLL_ENV: production
               PLIMSOLL_INGRESS: "0.0.0.0:8081"
               PLIMSOLL_LISTEN: "0.0.0.0:9460"
-              PLIMSOLL_PROBES: "{\"heartbeat\":{\"heartbeat\":{\"max_age_ms\":30000,\"via\":\"notify\"}}}"
+              PLIMSOLL_PROBES: '{"heartbeat":{"heartbeat":{"max_age_ms":30000,"via":"notify"}}}'
               PLIMSOLL_SERVICE: mail
               PLIMSOLL_START_TIMEOUT: 60000ms
               PLIMSOLL_STATE: /run/plimsoll
@@ -399,7 +399,7 @@ fn the_values_of_a_small_platform() {
               PLIMSOLL_DRAIN: 0ms
               PLIMSOLL_ENV: production
               PLIMSOLL_LISTEN: "0.0.0.0:9460"
-              PLIMSOLL_PROBES: "{\"db\":{\"gate\":[\"start\",\"ready\"],\"postgres\":\"postgres://shop:${secret:DB_PASSWORD}@db-rw:5432/shop\",\"severity\":\"hard\"}}"
+              PLIMSOLL_PROBES: '{"db":{"gate":["start","ready"],"postgres":"postgres://shop:${secret:DB_PASSWORD}@db-rw:5432/shop","severity":"hard"}}'
               PLIMSOLL_SERVICE: nightly
               PLIMSOLL_START_TIMEOUT: 60000ms
               PLIMSOLL_STATE: /run/plimsoll
