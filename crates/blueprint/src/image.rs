@@ -166,7 +166,10 @@ pub(crate) fn needs_shell(platform: &Platform, service: &Service) -> bool {
             matches!(command, Command::Shell { .. }) || {
                 let words = self::command(platform, service, command);
                 words.first().and_then(|word| word.as_literal()).is_some_and(|word| {
-                    matches!(word.as_ref(), "/bin/sh" | "sh" | "bash" | "npm" | "npx" | "pnpm" | "yarn")
+                    matches!(
+                        word.as_ref(),
+                        "/bin/sh" | "sh" | "bash" | "npm" | "npx" | "pnpm" | "yarn"
+                    )
                 })
             }
         })

@@ -14,7 +14,8 @@ use crate::{
     },
     plan::{
         CloudProvider, ErrorsBackend, Gate, LanguageVersion, LogsBackend, MetricsBackend, Overlap,
-        PackageManager, ResourceType, Restart, Severity, Signal, Target, TracesBackend, Verify, Weekday,
+        PackageManager, ResourceType, Restart, Severity, Signal, Target, TracesBackend, Verify,
+        Weekday,
     },
     span::Spanned,
     syntax::{Node, Shape},

@@ -111,7 +111,8 @@ pub(crate) fn place(root: &Path, path: &str) -> anyhow::Result<PathBuf> {
 fn inside(root: &Path, link: &Path, path: &str) -> anyhow::Result<()> {
     let target = link.canonicalize().with_context(|| {
         format!(
-            "`{}` is a link that leads nowhere, or in a circle, on the way to `{path}`",
+            "`{}` is a link that leads nowhere, or in a circle, on the way to `{path}`\n\
+             help: replace the link by a directory",
             link.display()
         )
     })?;

@@ -156,6 +156,7 @@ resources:
                   }
                 }
               }
-            }"#]].assert_eq(&serde_json::to_string_pretty(&all).unwrap());
+            }"#]]
+        .assert_eq(&serde_json::to_string_pretty(&all).unwrap());
     }
 }

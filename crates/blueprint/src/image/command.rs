@@ -35,11 +35,7 @@ pub(crate) fn run(platform: &Platform, service: &Service) -> Option<Vec<Template
 }
 
 /// The words of a command of a service in its image.
-pub(crate) fn command(
-    platform: &Platform,
-    service: &Service,
-    command: &Command,
-) -> Vec<Template> {
+pub(crate) fn command(platform: &Platform, service: &Service, command: &Command) -> Vec<Template> {
     let words = match command {
         Command::Shell { shell } => {
             let words = ["/bin/sh", "-c", shell.as_str()];
@@ -51,10 +47,8 @@ pub(crate) fn command(
         return words.clone();
     };
     // The words before the first open placeholder: addresses are never part of a program's name.
-    let known: Vec<String> = words
-        .iter()
-        .map_while(|word| word.as_literal().map(|text| text.into_owned()))
-        .collect();
+    let known: Vec<String> =
+        words.iter().map_while(|word| word.as_literal().map(|text| text.into_owned())).collect();
     let open = words[known.len()..].iter().cloned();
     let known = match toolchain.language {
         Language::Python => python(known),
