@@ -127,12 +127,6 @@ impl<'a> Files<'a> {
         self.put(path.into(), text, traces, false);
     }
 
-    /// A program that a template wrote.
-    pub(crate) fn script(&mut self, path: impl Into<String>, marked: &str) {
-        let (text, traces) = text::finish(marked);
-        self.put(path.into(), text, traces, true);
-    }
-
     /// A file that is the same for everyone.
     pub(crate) fn verbatim(&mut self, path: impl Into<String>, text: &str) {
         self.put(path.into(), text.to_owned(), Vec::new(), false);

@@ -165,12 +165,14 @@ pub(crate) fn needs_shell(platform: &Platform, service: &Service) -> bool {
         && commands.into_iter().flatten().any(|command| {
             matches!(command, Command::Shell { .. }) || {
                 let words = self::command(platform, service, command);
-                words.first().and_then(|word| word.as_literal()).is_some_and(|word| {
-                    matches!(
-                        word.as_ref(),
-                        "/bin/sh" | "sh" | "bash" | "npm" | "npx" | "pnpm" | "yarn"
-                    )
-                })
+                words.first().and_then(manifest::template::Template::as_literal).is_some_and(
+                    |word| {
+                        matches!(
+                            word.as_ref(),
+                            "/bin/sh" | "sh" | "bash" | "npm" | "npx" | "pnpm" | "yarn"
+                        )
+                    },
+                )
             }
         })
 }

@@ -47,8 +47,10 @@ pub(crate) fn command(platform: &Platform, service: &Service, command: &Command)
         return words.clone();
     };
     // The words before the first open placeholder: addresses are never part of a program's name.
-    let known: Vec<String> =
-        words.iter().map_while(|word| word.as_literal().map(|text| text.into_owned())).collect();
+    let known: Vec<String> = words
+        .iter()
+        .map_while(|word| word.as_literal().map(std::borrow::Cow::into_owned))
+        .collect();
     let open = words[known.len()..].iter().cloned();
     let known = match toolchain.language {
         Language::Python => python(known),

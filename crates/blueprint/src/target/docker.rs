@@ -22,7 +22,7 @@ use askama::Template;
 use manifest::plan::{Language, ResourceSpec};
 
 use self::last::Last;
-use self::recipe::{Base, Recipe};
+use self::recipe::Recipe;
 use super::Edge;
 use crate::artifact::Files;
 use crate::image::Family;
@@ -86,7 +86,8 @@ fn dockerfile(platform: &Platform, family: &Family<'_>) -> String {
     let mut names: Vec<String> =
         family.services.iter().map(|service| format!("`{}`", service.name)).collect();
     names.rotate_right(1);
-    let stages = [recipe.stages.trim_end()].into_iter().chain(native.text.iter().map(|s| s.trim_end()));
+    let natives = native.text.iter().map(|stage| stage.trim_end());
+    let stages = [recipe.stages.trim_end()].into_iter().chain(natives);
     let stages: Vec<&str> = stages.filter(|text| !text.is_empty()).collect();
     let secrets = recipe.secret.map(|(id, file)| {
         format!("# Private registries: add --secret id={id},src={file}\n")

@@ -81,7 +81,7 @@ fn asked(platform: &Platform) -> Vec<Asked> {
             });
         }
     }
-    for plan in platform.local() {
+    if let Some(plan) = platform.local() {
         let file = compose::file_name(platform, plan);
         for (resource, name, mock) in compose::redirections(plan) {
             asked.push(Asked {

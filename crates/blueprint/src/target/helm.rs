@@ -121,7 +121,7 @@ pub(super) fn directory(plan: &Plan) -> String {
 /// `Chart.yaml`.
 fn chart(plan: &Plan) -> Node {
     let team = plan.owners.team.as_ref();
-    let names: Vec<&str> = plan.services.keys().map(|name| name.as_str()).collect();
+    let names: Vec<&str> = plan.services.keys().map(manifest::names::ServiceName::as_str).collect();
     let maintainer = |name: &String| {
         let it = Map::new().with("name", name).with_some("email", plan.owners.email.as_ref());
         Node::list([Node::from(it).because("owners")])

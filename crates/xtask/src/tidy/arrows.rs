@@ -12,10 +12,12 @@ use crate::tree::Tree;
 pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("manifest", &[]),
     ("contract", &[]),
+    ("wiring", &["contract", "manifest"]),
+    ("blueprint", &["contract", "manifest", "wiring"]),
     ("proxy", &["contract"]),
     ("runtime", &["contract", "manifest", "proxy"]),
-    ("fleet", &["contract", "manifest", "proxy"]),
-    ("plimsoll", &["contract", "fleet", "manifest", "proxy", "runtime"]),
+    ("fleet", &["contract", "manifest", "proxy", "wiring"]),
+    ("plimsoll", &["blueprint", "contract", "fleet", "manifest", "proxy", "runtime"]),
     ("testkit", &[]),
     ("xtask", &["contract", "manifest", "plimsoll", "testkit"]),
 ];

@@ -7,6 +7,9 @@ use crate::tree::{self, Tree};
 const PLACES: &[&str] =
     &[concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/Us", "ers/"), concat!("/ro", "ot/")];
 
+/// Accounts that are in an image of somebody else's, on whatever machine it runs.
+const IN_IMAGES: &[&str] = &["wiremock/"];
+
 /// Finds paths of one machine.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let root = tree::root().to_string_lossy().into_owned();
@@ -31,9 +34,11 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 fn names_place(line: &str, place: &str) -> bool {
     line.match_indices(place).any(|(at, _)| {
         let before = line[..at].chars().next_back();
-        let after = line[at + place.len()..].chars().next();
+        let rest = &line[at + place.len()..];
+        let after = rest.chars().next();
         !before.is_some_and(|c| c.is_alphanumeric() || "._-}/~*".contains(c))
             && after.is_some_and(char::is_alphanumeric)
+            && !IN_IMAGES.iter().any(|account| rest.starts_with(account))
     })
 }
 

@@ -11,7 +11,7 @@ use super::arrows::table;
 use crate::tree::Tree;
 
 /// Crates without clock, file, environment, network, randomness; ARCHITECTURE.md says the same.
-const PURE: &[&str] = &["contract", "manifest"];
+const PURE: &[&str] = &["blueprint", "contract", "manifest", "wiring"];
 
 /// What must be forbidden, by the table of `clippy.toml` that forbids it.
 const FORBIDDEN: &[(&str, &[&str])] = &[

@@ -35,18 +35,22 @@ struct Stages {
     collect: String,
 }
 
+/// The image that it is built in: with the build tool, unless the sources bring their own.
+fn jdk_image(is_gradle: bool, has_wrapper: bool, runtime: u32) -> String {
+    match (is_gradle, has_wrapper) {
+        (false, _) => format!("maven:3-eclipse-temurin-{runtime}"),
+        (true, false) => format!("gradle:jdk{runtime}"),
+        (true, true) => format!("eclipse-temurin:{runtime}-jdk"),
+    }
+}
+
 /// How the images of a family are made.
 pub(super) fn recipe(platform: &Platform, family: &Family<'_>, toolchain: &Toolchain) -> Recipe {
     let wanted: u32 = toolchain.version.parse().unwrap_or(21);
     let runtime = RUNTIMES.iter().copied().find(|known| *known >= wanted).unwrap_or(wanted);
     let is_gradle = toolchain.manager == PackageManager::Gradle;
     let has_wrapper = toolchain.markers.contains_key("gradlew");
-    let jdk = match (is_gradle, has_wrapper) {
-        (false, _) => format!("maven:3-eclipse-temurin-{runtime}"),
-        (true, false) => format!("gradle:jdk{runtime}"),
-        (true, true) => format!("eclipse-temurin:{runtime}-jdk"),
-    };
-    let jdk = platform.pinned(&jdk);
+    let jdk = platform.pinned(&jdk_image(is_gradle, has_wrapper, runtime));
     let workdir = family.workdir();
     let gradle = if has_wrapper { "./gradlew" } else { "gradle" };
     let below = family.below();
@@ -118,7 +122,7 @@ fn collect(family: &Family<'_>, out: &str) -> String {
         Some(Command::Exec(words)) => words.as_slice(),
         Some(Command::Shell { .. }) | None => &[],
     };
-    let paths = words.iter().filter_map(|word| word.as_literal());
+    let paths = words.iter().filter_map(manifest::template::Template::as_literal);
     let beside = paths.filter_map(|path| image::directory_of_jar(&path)).next();
     if let Some((directory, _)) = beside {
         return format!("cp -a {out}/{directory}/. /tree/app/");

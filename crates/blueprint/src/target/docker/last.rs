@@ -61,14 +61,14 @@ impl Last {
         let parts = Parts { platform, family, recipe, native, service };
         let mut lasts = Vec::new();
         if let Some(cuda) = service.gpu.as_ref().and_then(|gpu| gpu.cuda.as_deref()) {
-            let mut last = parts.last(cuda_image(cuda));
+            let mut last = parts.last(&cuda_image(cuda));
             last.stage = format!("{}.cuda", image::stage(service));
             let gpu = Mark(format!("services.{}.gpu.cuda", service.name));
             last.comments = vec![format!("{gpu}The same on CUDA's libraries.")];
             lasts.push(last);
         }
         let (base, why) = parts.base();
-        let mut last = parts.last(base);
+        let mut last = parts.last(&base);
         last.comments.extend(why);
         lasts.push(last);
         lasts
@@ -96,7 +96,7 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn last(&self, base: String) -> Last {
+    fn last(&self, base: &str) -> Last {
         let service = self.service;
         let user = service.security.user;
         let at = format!("services.{}", service.name);
@@ -112,8 +112,8 @@ impl Parts<'_> {
         });
         Last {
             comments: about.into_iter().collect(),
-            labels: self.labels(&base),
-            base: self.platform.pinned(&base),
+            labels: self.labels(base),
+            base: self.platform.pinned(base),
             stage: image::stage(service),
             copies: self.copies(),
             env: self.env(),
@@ -140,7 +140,7 @@ impl Parts<'_> {
     /// The words of its command, if they are the same everywhere.
     fn command(&self) -> Option<Vec<String>> {
         let words = image::run(self.platform, self.service)?;
-        words.iter().map(|word| word.as_literal().map(|text| text.into_owned())).collect()
+        words.iter().map(|word| word.as_literal().map(std::borrow::Cow::into_owned)).collect()
     }
 
     /// What it stands on, and why if that is not distroless.
@@ -296,5 +296,5 @@ impl Parts<'_> {
 
 /// A duration as Docker reads it.
 fn duration(time: Millis) -> String {
-    if time.0 % 1000 == 0 { format!("{}s", time.0 / 1000) } else { format!("{}ms", time.0) }
+    if time.0.is_multiple_of(1000) { format!("{}s", time.0 / 1000) } else { format!("{}ms", time.0) }
 }

@@ -55,7 +55,7 @@ struct Manifests<'a> {
 }
 
 /// How a package manager fills `node_modules`.
-struct Manager {
+struct Installer {
     /// Where it keeps what it downloaded.
     cache: &'static str,
     /// From the lock file alone.
@@ -68,7 +68,7 @@ struct Manager {
     env: &'static [(&'static str, &'static str)],
 }
 
-const NPM: Manager = Manager {
+const NPM: Installer = Installer {
     cache: "/root/.npm",
     install: "npm ci --no-audit --no-fund",
     link: None,
@@ -76,7 +76,7 @@ const NPM: Manager = Manager {
     env: &[],
 };
 
-const PNPM_STEPS: Manager = Manager {
+const PNPM_STEPS: Installer = Installer {
     cache: "/pnpm/store",
     install: "pnpm fetch",
     link: Some("pnpm install --frozen-lockfile --prefer-offline"),
@@ -89,7 +89,7 @@ const PNPM_STEPS: Manager = Manager {
     ],
 };
 
-const YARN_CLASSIC: Manager = Manager {
+const YARN_CLASSIC: Installer = Installer {
     cache: "/yarn",
     install: "yarn install --frozen-lockfile --non-interactive",
     link: None,
@@ -97,7 +97,7 @@ const YARN_CLASSIC: Manager = Manager {
     env: &[("YARN_CACHE_FOLDER", "/yarn")],
 };
 
-const YARN_BERRY: Manager = Manager {
+const YARN_BERRY: Installer = Installer {
     cache: "/yarn",
     install: "yarn install --immutable",
     link: None,
@@ -192,11 +192,11 @@ fn last_env(is_next: bool, needs_npm: bool) -> Vec<(&'static str, String)> {
 /// Whether only a package manager understands a command: its script cannot be seen from here.
 fn is_for_a_manager(platform: &Platform, service: &manifest::plan::Service) -> bool {
     let words = image::run(platform, service).unwrap_or_default();
-    let first = words.first().and_then(|word| word.as_literal());
+    let first = words.first().and_then(manifest::template::Template::as_literal);
     matches!(first.as_deref(), Some("npm" | "npx" | "pnpm" | "yarn"))
 }
 
-fn manager(toolchain: &Toolchain) -> Manager {
+fn manager(toolchain: &Toolchain) -> Installer {
     match toolchain.manager {
         PackageManager::Pnpm => PNPM_STEPS,
         PackageManager::Yarn if is_berry(toolchain) => YARN_BERRY,
@@ -276,7 +276,7 @@ fn brings_yarn(toolchain: &Toolchain) -> bool {
 }
 
 /// A step of the package manager, with its downloads and its credentials.
-fn run(manager: &Manager, command: &str) -> String {
+fn run(manager: &Installer, command: &str) -> String {
     format!(
         "RUN --mount=type=cache,target={} \\\n    --mount=type=secret,id=npmrc,target=/root/.npmrc \
          \\\n    {command}",
@@ -289,7 +289,7 @@ fn build(family: &Family<'_>, toolchain: &Toolchain) -> String {
     match &family.owner.build {
         Some(Command::Shell { shell }) => return format!("RUN {}", shell.replace('\n', " && ")),
         Some(Command::Exec(words)) => {
-            let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
+            let words: Vec<String> = words.iter().map(ToString::to_string).collect();
             return format!("RUN {}", shell_line(&words));
         }
         None => {}

@@ -3,7 +3,7 @@
 use askama::Template;
 use manifest::plan::PackageManager;
 
-use super::recipe::{self, Base, Recipe, headers, libraries};
+use super::recipe::{Base, Recipe, headers, libraries};
 use super::{native, written};
 use crate::detect::Toolchain;
 use crate::image::Family;
@@ -44,7 +44,7 @@ struct Stages<'a> {
 }
 
 /// How a package manager fills the environment.
-struct Manager {
+struct Installer {
     /// What is installed to have it: a requirement with a version.
     installer: Option<String>,
     /// What it reads before the sources are there; only files that exist are named.
@@ -117,7 +117,7 @@ fn programs(family: &Family<'_>) -> Vec<(&'static str, String)> {
     used.map(|(_, name, value)| (*name, (*value).to_owned())).collect()
 }
 
-fn build_env(manager: &Manager) -> String {
+fn build_env(manager: &Installer) -> String {
     let path = match &manager.installer {
         Some(requirement) => {
             let name = requirement.split('=').next().unwrap_or_default();
@@ -136,14 +136,14 @@ fn build_env(manager: &Manager) -> String {
     format!("ENV {}\n", lines.join(" \\\n    "))
 }
 
-fn manager(toolchain: &Toolchain) -> Manager {
+fn manager(toolchain: &Toolchain) -> Installer {
     let text = |name: &str| toolchain.markers.get(name).map_or("", String::as_str);
     let project = text("pyproject.toml");
     match toolchain.manager {
         PackageManager::Poetry => {
             let is_package = project.contains("[build-system]")
                 && !project.lines().any(|line| line.replace(' ', "") == "package-mode=false");
-            Manager {
+            Installer {
                 installer: Some(format!("poetry=={}", poetry_version(text("poetry.lock")))),
                 files: vec!["pyproject.toml", "poetry.lock"],
                 sync: "poetry install --only main --no-root --no-directory".to_owned(),
@@ -151,7 +151,7 @@ fn manager(toolchain: &Toolchain) -> Manager {
                 env: vec![("POETRY_NO_INTERACTION", "1")],
             }
         }
-        PackageManager::Uv => Manager {
+        PackageManager::Uv => Installer {
             installer: Some(format!("uv=={UV}")),
             files: vec!["pyproject.toml", "uv.lock"],
             sync: "uv sync --frozen --no-dev --no-install-workspace".to_owned(),
@@ -162,7 +162,7 @@ fn manager(toolchain: &Toolchain) -> Manager {
                 ("UV_PYTHON_DOWNLOADS", "never"),
             ],
         },
-        PackageManager::Pdm => Manager {
+        PackageManager::Pdm => Installer {
             installer: Some(format!("pdm=={PDM}")),
             files: vec!["pyproject.toml", "pdm.lock"],
             sync: "pdm sync --prod --no-self".to_owned(),
@@ -175,7 +175,7 @@ fn manager(toolchain: &Toolchain) -> Manager {
                 true => "--require-hashes ",
                 false => "",
             };
-            Manager {
+            Installer {
                 installer: None,
                 files: vec!["requirements.txt"],
                 sync: format!("pip --python /opt/venv install {hashes}--requirement requirements.txt"),

@@ -52,7 +52,7 @@ pub(super) fn recipe(platform: &Platform, family: &Family<'_>, toolchain: &Toolc
 fn programs(platform: &Platform, family: &Family<'_>) -> BTreeSet<String> {
     let mut programs = BTreeSet::new();
     let mut add = |words: &[manifest::template::Template]| {
-        let first = words.first().and_then(|word| word.as_literal());
+        let first = words.first().and_then(manifest::template::Template::as_literal);
         if let Some(name) = first.as_deref().and_then(|word| word.strip_prefix(BIN)) {
             programs.insert(name.trim_start_matches('/').to_owned());
         }

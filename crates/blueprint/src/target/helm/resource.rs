@@ -370,7 +370,7 @@ fn image(
     let values = Map::new()
         .with("name", platform.pinned(&image.image))
         .with_any("env", env)
-        .with_some("health", image.health.as_ref().map(|path| path.as_str()))
+        .with_some("health", image.health.as_ref().map(manifest::names::HttpPath::as_str))
         .with_some("data", image.data.as_ref())
         .with("storage", image.storage.to_string())
         .with("resources", server("250m", "2", "2Gi"))
