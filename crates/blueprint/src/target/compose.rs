@@ -41,10 +41,8 @@ pub(super) fn render(platform: &Platform, files: &mut Files<'_>) {
         let files = &mut files.of(&plan.environment.name);
         files.yaml(file_name(platform, plan), &stack.file());
         front::render(&stack, files);
-        if platform.local().is_some_and(|local| local.environment.name == plan.environment.name) {
-            mock::answers(plan, files);
-        }
     }
+    mock::answers(platform, files);
 }
 
 /// What `uses` of a resource brings.
@@ -71,3 +69,6 @@ pub(super) fn file_name(platform: &Platform, plan: &Plan) -> String {
 pub(super) fn is_dev(plan: &Plan) -> bool {
     plan.environment.target == Target::Local
 }
+
+#[cfg(test)]
+mod tests;

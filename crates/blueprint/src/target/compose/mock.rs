@@ -3,6 +3,8 @@
 //! With `via: mock` it always does. Without, a developer may let it: `--profile mocks` starts it,
 //! and one variable sends the services there.
 
+use std::collections::BTreeMap;
+
 use manifest::Plan;
 use manifest::plan::{Http, HttpVia, Resource, ResourceSpec};
 
@@ -10,6 +12,7 @@ use super::resource::{Server, ask};
 use super::stack::{Stack, companion};
 use crate::artifact::Files;
 use crate::node::{Map, Node};
+use crate::platform::Platform;
 
 /// The port of a mock that stands in for a real API.
 const PORT: u16 = 8080;
@@ -109,30 +112,37 @@ pub(super) fn redirectable(stack: &Stack<'_>, value: &str) -> String {
 }
 
 /// The answer that a mock has before anybody wrote one.
-pub(super) fn answers(plan: &Plan, files: &mut Files<'_>) {
-    for resource in plan.resources.values() {
-        let is_wiremock = match &resource.spec {
-            ResourceSpec::Http(Http { via: HttpVia::Url { url }, .. }) => {
-                url.as_literal().is_some()
+pub(super) fn answers(platform: &Platform, files: &mut Files<'_>) {
+    let mut mocked: BTreeMap<String, Node> = BTreeMap::new();
+    for plan in platform.plans() {
+        for resource in plan.resources.values() {
+            if has_answers(plan, resource) {
+                mocked.entry(directory(resource)).or_insert_with(|| anything(resource));
             }
-            ResourceSpec::Http(Http { via: HttpVia::Mock { image, .. }, .. }) => {
-                image.starts_with("wiremock/")
-            }
-            _ => false,
-        };
-        if is_wiremock {
-            let request = Map::new().with("method", "ANY").with("urlPattern", ".*");
-            let headers = Map::new().with("Content-Type", "application/json");
-            let response = Map::new()
-                .with("status", 200u32)
-                .with("headers", headers)
-                .with("jsonBody", Map::new());
-            let stub = Map::new()
-                .with("priority", 10u32)
-                .with("request", request)
-                .with("response", response);
-            let stub = Node::from(stub).because(format!("resources.{}", resource.name));
-            files.json(format!("{}/anything.json", directory(resource)), &stub);
         }
     }
+    for (directory, stub) in mocked {
+        files.json(format!("{directory}/anything.json"), &stub);
+    }
+}
+
+/// Whether a mock of ours may answer in a plan.
+fn has_answers(plan: &Plan, resource: &Resource) -> bool {
+    let ResourceSpec::Http(http) = &resource.spec else { return false };
+    match &http.via {
+        HttpVia::Url { url } => super::is_dev(plan) && url.as_literal().is_some(),
+        HttpVia::Mock { image, .. } => image.starts_with("wiremock/"),
+    }
+}
+
+/// An empty document for every request that nothing better matches.
+fn anything(resource: &Resource) -> Node {
+    let request = Map::new().with("method", "ANY").with("urlPattern", ".*");
+    let response = Map::new()
+        .with("status", 200u32)
+        .with("headers", Map::new().with("Content-Type", "application/json"))
+        .with("jsonBody", Map::new());
+    let stub =
+        Map::new().with("priority", 10u32).with("request", request).with("response", response);
+    Node::from(stub).because(format!("resources.{}", resource.name))
 }
