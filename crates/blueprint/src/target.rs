@@ -1,5 +1,13 @@
 //! The table of targets: what can be rendered, and by what. One target is one file below.
 
+mod argocd;
+mod compose;
+mod docker;
+mod dotenv;
+mod helm;
+mod hooks;
+mod makefile;
+
 use manifest::plan::ResourceSpec;
 
 use crate::artifact::{Artifacts, Files};
@@ -35,8 +43,6 @@ impl Target {
 
 macro_rules! targets {
     ($($module:ident: $help:literal,)*) => {
-        $(mod $module;)*
-
         /// Every target, in the order in which a person meets them.
         pub const TARGETS: &[Target] = &[$(Target {
             name: stringify!($module),

@@ -387,24 +387,33 @@ mod tests {
         }
     }
 
+    #[derive(serde::Deserialize)]
+    struct Read {
+        list: Vec<String>,
+        #[serde(flatten)]
+        rest: BTreeMap<String, String>,
+    }
+
+    fn check_read_back(texts: Vec<String>) -> Result<(), TestCaseError> {
+        let named =
+            texts.iter().enumerate().map(|(index, text)| (format!("k{index}"), text.clone()));
+        let named: BTreeMap<String, String> = named.collect();
+        let map: Map = named.clone().into_iter().collect();
+        let (text, _) = write(&map.with("list", Node::list(texts.clone())).into());
+        let read: Read = serde_saphyr::from_str(&text)
+            .map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        prop_assert_eq!(read.rest, named);
+        prop_assert_eq!(read.list, texts);
+        Ok(())
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(texts in proptest::collection::vec(any::<String>(), 1..6),
-                                        odd in "[ -~\n\t]{0,40}") {
-            let entries: Vec<(String, String)> = texts.into_iter().chain([odd])
-                .enumerate().map(|(index, text)| (format!("k{index}"), text)).collect();
-            let map: Map = entries.iter().cloned().collect();
-            let list = Node::list(entries.iter().map(|(_, text)| text.clone()));
-            let (text, _) = write(&map.with("list", list).into());
-            #[derive(serde::Deserialize)]
-            struct Read {
-                list: Vec<String>,
-                #[serde(flatten)]
-                rest: BTreeMap<String, String>,
-            }
-            let read: Read = serde_saphyr::from_str(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
-            prop_assert_eq!(&read.rest, &entries.iter().cloned().collect::<BTreeMap<_, _>>());
-            prop_assert_eq!(read.list, entries.into_iter().map(|(_, text)| text).collect::<Vec<_>>());
+        fn what_is_written_is_read_back(
+            texts in proptest::collection::vec(any::<String>(), 1..6),
+            odd in "[ -~\n\t]{0,40}",
+        ) {
+            check_read_back(texts.into_iter().chain([odd]).collect())?;
         }
     }
 }

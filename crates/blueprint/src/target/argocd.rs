@@ -77,9 +77,8 @@ fn meta(plan: &Plan, name: String) -> Map {
 
 /// What the applications may do: into these namespaces, these kinds, from this repository.
 fn project(released: &Plan, plans: &[&Plan]) -> Node {
-    let destination = |plan: &&Plan| {
-        Map::new().with("server", SERVER).with("namespace", namespace(plan))
-    };
+    let destination =
+        |plan: &&Plan| Map::new().with("server", SERVER).with("namespace", namespace(plan));
     let allowed = |group: &str, kind: &str| Map::new().with("group", group).with("kind", kind);
     let cluster = CLUSTER_KINDS.iter().map(|(group, kind)| allowed(group, kind));
     let kinds =
@@ -243,8 +242,9 @@ environments:
     #[test]
     fn what_must_be_approved_is_not_synced_by_itself() {
         let artifacts = rendered();
-        let is_automated =
-            |path| artifacts.get(path).unwrap().text.lines().any(|line| line.trim() == "automated:");
+        let is_automated = |path| {
+            artifacts.get(path).unwrap().text.lines().any(|line| line.trim() == "automated:")
+        };
         assert!(is_automated("deploy/argocd/staging.yaml"));
         assert!(!is_automated("deploy/argocd/production.yaml"));
     }

@@ -89,9 +89,9 @@ fn dockerfile(platform: &Platform, family: &Family<'_>) -> String {
     let natives = native.text.iter().map(|stage| stage.trim_end());
     let stages = [recipe.stages.trim_end()].into_iter().chain(natives);
     let stages: Vec<&str> = stages.filter(|text| !text.is_empty()).collect();
-    let secrets = recipe.secret.map(|(id, file)| {
-        format!("# Private registries: add --secret id={id},src={file}\n")
-    });
+    let secrets = recipe
+        .secret
+        .map(|(id, file)| format!("# Private registries: add --secret id={id},src={file}\n"));
     let text = written(&Dockerfile {
         images: names.join(", "),
         first: crate::image::stage(family.owner),

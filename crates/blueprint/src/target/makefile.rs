@@ -51,8 +51,7 @@ pub(super) fn render(platform: &Platform, files: &mut Files<'_>) {
     };
     let rules = rule::all(plan);
     let redirections = compose::redirections(plan).into_iter();
-    let mocks: Vec<String> =
-        redirections.map(|(_, name, mock)| format!("{name}={mock}")).collect();
+    let mocks: Vec<String> = redirections.map(|(_, name, mock)| format!("{name}={mock}")).collect();
     let names: Vec<&str> = FIXED
         .iter()
         .copied()

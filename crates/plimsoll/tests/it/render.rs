@@ -185,10 +185,13 @@ fn a_patch_makes_a_change_again_in_every_render() {
     assert_eq!(it.plimsoll(&["patch", "--drop", ".editorconfig"]).code, 2, "it has to fit first");
 }
 
+/// What is wrong, how it comes about, and what is said of it.
+type Case<'a> = (&'a str, &'a dyn Fn(&Repository), &'a str);
+
 #[test]
 fn nothing_is_written_where_it_must_not_be() {
     let outside = tempfile::tempdir().unwrap();
-    let cases: [(&str, &dyn Fn(&Repository), &str); 5] = [
+    let cases: [Case<'_>; 5] = [
         ("a link out", &|it| symlink(outside.path(), it.path().join("docs")).unwrap(), "outside"),
         ("a circle", &|it| symlink("docs", it.path().join("docs")).unwrap(), "in a circle"),
         ("a file in the way", &|it| it.write("docs", ""), "needs a directory"),

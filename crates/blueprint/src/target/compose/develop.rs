@@ -62,9 +62,8 @@ pub(super) fn watch(stack: &Stack<'_>, service: &Service) -> Option<Node> {
         && let Some(Source::Toolchain(toolchain)) = stack.platform.source(service)
     {
         let markers = toolchain.markers.keys().map(|name| join(&toolchain.root, name));
-        let rebuild = |path: String| {
-            Map::new().with("path", local(&path)).with("action", "rebuild")
-        };
+        let rebuild =
+            |path: String| Map::new().with("path", local(&path)).with("action", "rebuild");
         rules.extend(markers.map(rebuild));
     }
     let watch = Node::list(rules).because(format!("services.{}.watch", service.name));

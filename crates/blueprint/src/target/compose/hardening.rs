@@ -69,9 +69,8 @@ pub(super) fn confine(container: Map, kept: &[&str]) -> Map {
 /// `logging`: files that the engine rotates.
 pub(super) fn logging(plan: &Plan) -> Node {
     let rotate = &plan.observability.logs.rotate;
-    let options = Map::new()
-        .with("max-size", size(rotate.size))
-        .with("max-file", rotate.keep.to_string());
+    let options =
+        Map::new().with("max-size", size(rotate.size)).with("max-file", rotate.keep.to_string());
     let logging = Map::new().with("driver", "json-file").with("options", options);
     Node::from(logging).because("observability.logs.rotate")
 }

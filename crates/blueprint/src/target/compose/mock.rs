@@ -31,7 +31,8 @@ pub(super) fn optional(stack: &Stack<'_>, resource: &Resource) -> Option<(String
     let server = server(Http::USUAL_MOCK, PORT, resource);
     let mut container = Map::new().with("profiles", Node::row(["mocks"]));
     container.0.extend(server.container(stack, resource).0);
-    let comment = format!("Answers instead of `{}` with: {variable}=http://{name}:{PORT}", resource.name);
+    let comment =
+        format!("Answers instead of `{}` with: {variable}=http://{name}:{PORT}", resource.name);
     let node = Node::from(container).because(format!("resources.{}", resource.name));
     Some((name, node.comment(comment)))
 }

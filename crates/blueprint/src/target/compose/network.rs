@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use manifest::plan::{
-    BucketVia, HttpVia, ImageVia, KafkaVia, PostgresVia, QueueVia, RedisVia, ResourceSpec,
-    Service, TracesBackend, UseTarget, VolumeVia,
+    BucketVia, HttpVia, ImageVia, KafkaVia, PostgresVia, QueueVia, RedisVia, ResourceSpec, Service,
+    TracesBackend, UseTarget, VolumeVia,
 };
 
 use super::front;

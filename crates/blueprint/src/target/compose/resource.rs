@@ -48,7 +48,8 @@ impl Fragment {
 }
 
 const NOT_OURS: &str = "its URL is in the manifest: nothing is started for it";
-const AWS: &str = "rented from AWS: nothing is started for it, its address is a secret or a literal";
+const AWS: &str =
+    "rented from AWS: nothing is started for it, its address is a secret or a literal";
 const GCP: &str = "rented from Google: nothing is started for it, its address is a secret or a \
                    literal";
 const HETZNER: &str = "rented from Hetzner: nothing is started for it, its address is a literal";
@@ -157,8 +158,9 @@ pub(super) fn server_ports(spec: &ResourceSpec) -> Vec<(&'static str, u16, u16)>
 
 /// Variables that say where a network file system is, with the resources that need them.
 pub(in crate::target) fn file_systems(plan: &Plan) -> Vec<(String, String)> {
-    let is_efs = |resource: &&Resource| {
-        matches!(&resource.spec, ResourceSpec::Volume(volume) if volume.via == VolumeVia::AwsEfs)
+    let is_efs = |resource: &&Resource| match &resource.spec {
+        ResourceSpec::Volume(volume) => volume.via == VolumeVia::AwsEfs,
+        _ => false,
     };
     let named = |resource: &Resource| (foreign::efs_variable(resource), resource.name.to_string());
     plan.resources.values().filter(is_efs).map(named).collect()

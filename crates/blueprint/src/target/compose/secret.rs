@@ -76,7 +76,8 @@ fn of_resources(plan: &Plan) -> BTreeMap<SecretName, (String, Maker, String)> {
         let maker = if is_ours { Maker::Us } else { Maker::Others };
         for output in kind.outputs() {
             let secret = address::secret_name(name, *output);
-            let has_password = matches!(resource.spec, ResourceSpec::Postgres(_) | ResourceSpec::Redis(_));
+            let has_password =
+                matches!(resource.spec, ResourceSpec::Postgres(_) | ResourceSpec::Redis(_));
             let maker = match output {
                 Output::Password if has_password => maker,
                 _ => Maker::Others,

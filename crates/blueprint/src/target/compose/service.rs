@@ -120,9 +120,8 @@ fn volumes(stack: &Stack<'_>, service: &Service) -> Vec<Node> {
         let Some(resource) = stack.plan.resources.get(resource) else { continue };
         if let ResourceSpec::Volume(volume) = &resource.spec {
             let mount = format!("{}:{}", resource.name.dns(), volume.mount);
-            volumes.push(
-                Node::from(mount).because(format!("services.{}.uses.{name}", service.name)),
-            );
+            volumes
+                .push(Node::from(mount).because(format!("services.{}.uses.{name}", service.name)));
         }
     }
     volumes
@@ -184,15 +183,19 @@ pub(super) fn written(waits: Waits) -> Map {
 /// Whether a service needs the schema that another one migrates.
 fn shares_schema(stack: &Stack<'_>, service: &Service, owner: &Service) -> bool {
     let is_postgres = |target: &UseTarget| match target {
-        UseTarget::Resource(name) => stack.plan.resources.get(name).is_some_and(|resource| {
-            matches!(resource.spec, ResourceSpec::Postgres(_))
-        }),
+        UseTarget::Resource(name) => stack
+            .plan
+            .resources
+            .get(name)
+            .is_some_and(|resource| matches!(resource.spec, ResourceSpec::Postgres(_))),
         UseTarget::Service(_) => false,
     };
     service.name == owner.name
-        || service.uses.values().filter(|used| is_postgres(&used.target)).any(|used| {
-            owner.uses.values().any(|theirs| theirs.target == used.target)
-        })
+        || service
+            .uses
+            .values()
+            .filter(|used| is_postgres(&used.target))
+            .any(|used| owner.uses.values().any(|theirs| theirs.target == used.target))
 }
 
 fn health(stack: &Stack<'_>, service: &Service) -> Node {

@@ -6,8 +6,8 @@ use manifest::Plan;
 use manifest::names::{ResourceName, ServiceName};
 use manifest::plan::{Item, Service};
 
-use super::resource::{self, Fragment};
 use super::ports::Published;
+use super::resource::{self, Fragment};
 use super::{front, is_dev, mock, network, one_shot, ports, secret, service};
 use crate::node::{Map, Node};
 use crate::platform::Platform;

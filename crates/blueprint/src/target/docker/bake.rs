@@ -38,10 +38,7 @@ pub(super) fn tree(platform: &Platform, families: &[Family<'_>]) -> Node {
     names.sort_unstable();
     Map::new()
         .with("variable", variables)
-        .with(
-            "group",
-            Map::new().with("default", Map::new().with("targets", Node::list(names))),
-        )
+        .with("group", Map::new().with("default", Map::new().with("targets", Node::list(names))))
         .with("target", targets)
         .into()
 }
@@ -56,7 +53,9 @@ fn common() -> Map {
 
 fn target(family: &Family<'_>, name: &str, stage: &str, suffix: &str) -> Node {
     let cache = |options: &str| {
-        format!("${{CACHE != \"\" ? \"type=registry,ref=${{CACHE}}/{name}:cache{options}\" : \"\"}}")
+        format!(
+            "${{CACHE != \"\" ? \"type=registry,ref=${{CACHE}}/{name}:cache{options}\" : \"\"}}"
+        )
     };
     let tree: Node = Map::new()
         .with("inherits", Node::row(["common"]))

@@ -73,7 +73,9 @@ fn build(family: &Family<'_>) -> String {
         lines.push(format!("{go_build} -o /tree/usr/local/bin/{name} {package}"));
     }
     if lines.is_empty() {
-        lines.push(format!("mkdir -p /tree/usr/local/bin && \\\n    {go_build} -o /tree/usr/local/bin/ ./..."));
+        lines.push(format!(
+            "mkdir -p /tree/usr/local/bin && \\\n    {go_build} -o /tree/usr/local/bin/ ./..."
+        ));
     }
     lines.join(" && \\\n    ")
 }

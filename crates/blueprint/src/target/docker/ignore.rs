@@ -41,13 +41,9 @@ const fn made(language: Language) -> &'static [&'static str] {
             "**/.venv",
             "**/venv",
         ],
-        Language::Node => &[
-            "**/.next",
-            "**/.turbo",
-            "**/coverage",
-            "**/node_modules",
-            "**/npm-debug.log*",
-        ],
+        Language::Node => {
+            &["**/.next", "**/.turbo", "**/coverage", "**/node_modules", "**/npm-debug.log*"]
+        }
         Language::Rust => &["**/target"],
         Language::Go => &["bin", "**/*.test"],
         Language::Java => &["**/.gradle", "**/build", "**/target", "**/*.class"],
@@ -56,7 +52,8 @@ const fn made(language: Language) -> &'static [&'static str] {
 
 /// What a family's Dockerfile may not see.
 pub(super) fn text(family: &Family<'_>, families: &[Family<'_>]) -> String {
-    let mut lines: Vec<String> = vec!["# Written by `plimsoll render` from plimsoll.yaml.".to_owned()];
+    let mut lines: Vec<String> =
+        vec!["# Written by `plimsoll render` from plimsoll.yaml.".to_owned()];
     lines.extend(ALWAYS.iter().map(|line| (*line).to_owned()));
     if let Some(toolchain) = family.toolchain() {
         lines.extend([String::new(), "# Made again in the image.".to_owned()]);

@@ -2,12 +2,12 @@
 
 use askama::Template;
 use contract::env_vars;
-use manifest::plan::{Kind, Language, Service, Static, UseTarget, ResourceSpec};
+use manifest::plan::{Kind, Language, ResourceSpec, Service, Static, UseTarget};
 use manifest::units::Millis;
 
+use super::DEBIAN;
 use super::native::Native;
 use super::recipe::{self, Base, Recipe, exec_form, quoted};
-use super::DEBIAN;
 use crate::image::{self, Family};
 use crate::platform::Platform;
 use crate::text::Mark;
@@ -19,8 +19,13 @@ const RUN: &str = "/usr/local/bin/plimsoll-run";
 const SITE: &str = "/site";
 
 /// The newest CUDA of each line that NVIDIA has images of on the Ubuntu below.
-const CUDA: &[(&str, &str)] =
-    &[("12.5", "12.5.1"), ("12.6", "12.6.3"), ("12.8", "12.8.1"), ("12.9", "12.9.1"), ("13.0", "13.0.1")];
+const CUDA: &[(&str, &str)] = &[
+    ("12.5", "12.5.1"),
+    ("12.6", "12.6.3"),
+    ("12.8", "12.8.1"),
+    ("12.9", "12.9.1"),
+    ("13.0", "13.0.1"),
+];
 
 /// Programs that do not read `PORT`: the variable that they read instead, if there is one, and the
 /// port that they listen on otherwise.
@@ -119,9 +124,7 @@ impl Parts<'_> {
             env: self.env(),
             workdir: if site.is_some() { SITE.to_owned() } else { self.recipe.workdir.clone() },
             user: format!("{}USER {user}:{user}", Mark(format!("{at}.security.user"))),
-            port: service
-                .port
-                .map(|port| format!("{}EXPOSE {port}", Mark(format!("{at}.port")))),
+            port: service.port.map(|port| format!("{}EXPOSE {port}", Mark(format!("{at}.port")))),
             healthcheck: is_server.then(|| self.healthcheck()),
             entrypoint: exec_form(if site.is_some() { &exec[..1] } else { &exec }),
             command,
@@ -190,9 +193,8 @@ impl Parts<'_> {
             if let Some(ResourceSpec::Volume(volume)) = resource.map(|resource| &resource.spec) {
                 let mark = Mark(format!("services.{}.uses.{used}", self.service.name));
                 let mount = volume.mount.trim_end_matches('/');
-                copies.push(format!(
-                    "{mark}COPY --from=tree --chown={user}:{user} /empty/ {mount}/"
-                ));
+                copies
+                    .push(format!("{mark}COPY --from=tree --chown={user}:{user} /empty/ {mount}/"));
             }
         }
         copies
@@ -237,10 +239,8 @@ impl Parts<'_> {
 
     /// The port of a program that does not read `PORT`.
     fn listener(&self) -> Vec<(&'static str, String)> {
-        let is_python = self
-            .family
-            .toolchain()
-            .is_some_and(|toolchain| toolchain.language == Language::Python);
+        let is_python =
+            self.family.toolchain().is_some_and(|toolchain| toolchain.language == Language::Python);
         let words = self.command().unwrap_or_default();
         let program = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["python" | "python3", "-m", module, ..] => (*module).to_owned(),
@@ -296,5 +296,9 @@ impl Parts<'_> {
 
 /// A duration as Docker reads it.
 fn duration(time: Millis) -> String {
-    if time.0.is_multiple_of(1000) { format!("{}s", time.0 / 1000) } else { format!("{}ms", time.0) }
+    if time.0.is_multiple_of(1000) {
+        format!("{}s", time.0 / 1000)
+    } else {
+        format!("{}ms", time.0)
+    }
 }

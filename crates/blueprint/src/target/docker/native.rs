@@ -77,9 +77,9 @@ pub(super) fn stages(platform: &Platform, family: &Family<'_>) -> Native {
     let mut native = Native::default();
     let mut sets: BTreeMap<Vec<String>, Vec<&Service>> = BTreeMap::new();
     for service in &family.services {
-        let asks_pdfium = [family.owner, service].iter().any(|asking| {
-            asking.system.iter().any(|name| name == PDFIUM)
-        });
+        let asks_pdfium = [family.owner, service]
+            .iter()
+            .any(|asking| asking.system.iter().any(|name| name == PDFIUM));
         if asks_pdfium {
             native.of.entry(service.name.to_string()).or_default().push("pdfium".to_owned());
         }

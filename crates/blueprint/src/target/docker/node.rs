@@ -148,9 +148,10 @@ pub(super) fn recipe(platform: &Platform, family: &Family<'_>, toolchain: &Toolc
         workdir: workdir.clone(),
         build: build(family, toolchain),
     }));
-    let needs_npm = family.services.iter().any(|service| {
-        service.site.is_none() && is_for_a_manager(platform, service)
-    });
+    let needs_npm = family
+        .services
+        .iter()
+        .any(|service| service.site.is_none() && is_for_a_manager(platform, service));
     let mut copies = Vec::new();
     if !is_site {
         let libraries = libraries(if is_next { "/tree" } else { "/app /tree" });

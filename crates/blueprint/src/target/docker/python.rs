@@ -24,10 +24,8 @@ const ENV: &[(&str, &str)] = &[
 ];
 
 /// What a program needs beside its words, where the root cannot be written.
-const PROGRAMS: &[(&str, &str, &str)] = &[
-    ("dask", "DASK_TEMPORARY_DIRECTORY", "/tmp"),
-    ("prefect", "PREFECT_HOME", "/tmp/prefect"),
-];
+const PROGRAMS: &[(&str, &str, &str)] =
+    &[("dask", "DASK_TEMPORARY_DIRECTORY", "/tmp"), ("prefect", "PREFECT_HOME", "/tmp/prefect")];
 
 #[derive(Template)]
 #[template(path = "docker/python.stages", escape = "none")]
@@ -178,7 +176,9 @@ fn manager(toolchain: &Toolchain) -> Installer {
             Installer {
                 installer: None,
                 files: vec!["requirements.txt"],
-                sync: format!("pip --python /opt/venv install {hashes}--requirement requirements.txt"),
+                sync: format!(
+                    "pip --python /opt/venv install {hashes}--requirement requirements.txt"
+                ),
                 project: None,
                 env: vec![],
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use expect_test::{Expect, expect};
 
 use crate::detect::Repository;
-use crate::{Artifacts, Platform, Pins, detect, render};
+use crate::{Artifacts, Pins, Platform, detect, render};
 
 fn rendered(services: &str, files: &[(&str, &str)]) -> Artifacts {
     let text = format!(
@@ -33,7 +33,9 @@ fn check_stages(services: &str, files: &[(&str, &str)], wanted: &Expect) {
     let artifacts = rendered(services, files);
     let text = &artifacts.get("a/Dockerfile").unwrap().text;
     let (_, stages) = text.split_once("AS plimsoll\n\n").unwrap();
-    let (stages, _) = stages.split_once("COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run\nENV").unwrap();
+    let (stages, _) = stages
+        .split_once("COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run\nENV")
+        .unwrap();
     wanted.assert_eq(stages);
 }
 
@@ -51,7 +53,11 @@ fn a_poetry_project_with_a_worker_that_shares_its_stages() {
     gpu: {count: 1, cuda: '12.6'}
   worker: {from: api, run: celery -A app.tasks worker}";
     let files = &[];
-    check(services, files, "a/Dockerfile", &expect![[r##"
+    check(
+        services,
+        files,
+        "a/Dockerfile",
+        &expect![[r##"
         # Written by `plimsoll render` from plimsoll.yaml.
         #
         # Images: `api`, `worker`
@@ -251,15 +257,22 @@ fn a_poetry_project_with_a_worker_that_shares_its_stages() {
               org.opencontainers.image.revision="${REVISION}" \
               org.opencontainers.image.source="${SOURCE}" \
               org.opencontainers.image.base.name=gcr.io/distroless/cc-debian12:nonroot
-    "##]]);
+    "##]],
+    );
 }
 
 #[test]
 fn pip_tools() {
     let services = "
   a: {path: a, language: python@3.12, package_manager: pip-tools, run: python -m app}";
-    let files = &[("a/requirements.in", r#"flask"#), ("a/requirements.txt", r#"flask==3 --hash=sha256:aa"#)];
-    check_stages(services, files, &expect![[r#"
+    let files = &[
+        ("a/requirements.in", r#"flask"#),
+        ("a/requirements.txt", r#"flask==3 --hash=sha256:aa"#),
+    ];
+    check_stages(
+        services,
+        files,
+        &expect![[r#"
         FROM python:3.12-bookworm AS dependencies
         ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
             PIP_ROOT_USER_ACTION=ignore \
@@ -303,7 +316,8 @@ fn pip_tools() {
         COPY --from=tree /tree/ /
         COPY --from=build /opt/venv/ /opt/venv/
         COPY --from=build /app/ /app/
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -311,7 +325,10 @@ fn uv() {
     let services = "
   a: {path: a, language: python, package_manager: uv, run: uv run app}";
     let files = &[];
-    check_stages(services, files, &expect![[r#"
+    check_stages(
+        services,
+        files,
+        &expect![[r#"
         FROM python:3.13-bookworm AS dependencies
         ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
             PIP_ROOT_USER_ACTION=ignore \
@@ -363,7 +380,8 @@ fn uv() {
         COPY --from=tree /tree/ /
         COPY --from=build /opt/venv/ /opt/venv/
         COPY --from=build /app/ /app/
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -371,7 +389,10 @@ fn pdm() {
     let services = "
   a: {path: a, language: python, package_manager: pdm, run: app}";
     let files = &[];
-    check_stages(services, files, &expect![[r#"
+    check_stages(
+        services,
+        files,
+        &expect![[r#"
         FROM python:3.13-bookworm AS dependencies
         ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
             PIP_ROOT_USER_ACTION=ignore \
@@ -421,15 +442,25 @@ fn pdm() {
         COPY --from=tree /tree/ /
         COPY --from=build /opt/venv/ /opt/venv/
         COPY --from=build /app/ /app/
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_pnpm_server() {
     let services = "
   a: {path: a, port: 3000}";
-    let files = &[("a/pnpm-lock.yaml", r#""#), ("a/package.json", r#"{"packageManager": "pnpm@10.2.0", "scripts": {"build": "tsc", "start": "node dist/main.js"}}"#)];
-    check_stages(services, files, &expect![[r#"
+    let files = &[
+        ("a/pnpm-lock.yaml", r#""#),
+        (
+            "a/package.json",
+            r#"{"packageManager": "pnpm@10.2.0", "scripts": {"build": "tsc", "start": "node dist/main.js"}}"#,
+        ),
+    ];
+    check_stages(
+        services,
+        files,
+        &expect![[r#"
         FROM node:24-bookworm AS dependencies
         ENV COREPACK_ENABLE_DOWNLOAD_PROMPT=0 \
             CI=true \
@@ -475,15 +506,25 @@ fn a_pnpm_server() {
         FROM gcr.io/distroless/cc-debian12:nonroot AS a
         COPY --from=tree /tree/ /
         COPY --from=tree /app/ /app/
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_npm_workspace() {
     let services = "
   a: {path: a, port: 3000, run: npm run serve}";
-    let files = &[("a/package-lock.json", r#""#), ("a/package.json", r#"{"workspaces": ["packages/*"], "scripts": {"serve": "tsx src/main.ts --port 1"}}"#)];
-    check_stages(services, files, &expect![[r##"
+    let files = &[
+        ("a/package-lock.json", r#""#),
+        (
+            "a/package.json",
+            r#"{"workspaces": ["packages/*"], "scripts": {"serve": "tsx src/main.ts --port 1"}}"#,
+        ),
+    ];
+    check_stages(
+        services,
+        files,
+        &expect![[r##"
         # Only what decides the dependencies: as long as that stays the same, so does all that follows.
         FROM node:24-bookworm AS manifests
         WORKDIR /app
@@ -528,7 +569,8 @@ fn an_npm_workspace() {
         FROM gcr.io/distroless/cc-debian12:nonroot AS a
         COPY --from=tree /tree/ /
         COPY --from=tree /app/ /app/
-    "##]]);
+    "##]],
+    );
 }
 
 #[test]
@@ -536,7 +578,10 @@ fn a_classic_yarn_site() {
     let services = "
   a: {path: a, language: node@22, package_manager: yarn, build: yarn build, static: dist, port: 3000}";
     let files = &[];
-    check_stages(services, files, &expect![[r#"
+    check_stages(
+        services,
+        files,
+        &expect![[r#"
         FROM node:22-bookworm AS dependencies
         ENV COREPACK_ENABLE_DOWNLOAD_PROMPT=0 \
             YARN_CACHE_FOLDER=/yarn
@@ -560,15 +605,24 @@ fn a_classic_yarn_site() {
 
         FROM gcr.io/distroless/static-debian12:nonroot AS a
         COPY --from=build /app/dist/ /site/
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_next_server_of_modern_yarn() {
     let services = "
   a: {path: a, port: 3000}";
-    let files = &[("a/yarn.lock", r#""#), ("a/.yarnrc.yml", r#"yarnPath: .yarn/releases/yarn-4.cjs"#), ("a/next.config.js", r#""#), ("a/package.json", r#"{"dependencies": {"next": "15"}}"#)];
-    check_stages(services, files, &expect![[r#"
+    let files = &[
+        ("a/yarn.lock", r#""#),
+        ("a/.yarnrc.yml", r#"yarnPath: .yarn/releases/yarn-4.cjs"#),
+        ("a/next.config.js", r#""#),
+        ("a/package.json", r#"{"dependencies": {"next": "15"}}"#),
+    ];
+    check_stages(
+        services,
+        files,
+        &expect![[r#"
         FROM node:24-bookworm AS dependencies
         ENV COREPACK_ENABLE_DOWNLOAD_PROMPT=0 \
             YARN_GLOBAL_FOLDER=/yarn \
@@ -612,7 +666,8 @@ fn a_next_server_of_modern_yarn() {
 
         FROM gcr.io/distroless/cc-debian12:nonroot AS a
         COPY --from=tree /tree/ /
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -620,7 +675,10 @@ fn rust_programs() {
     let services = "
   a: {path: a, language: rust, run: cargo run --bin api -- --verbose, migrate: ./target/debug/migrate up}";
     let files = &[];
-    check_stages(services, files, &expect![[r##"
+    check_stages(
+        services,
+        files,
+        &expect![[r##"
         # Every source file empty: what is compiled of this is the dependencies, and as long as neither the
         # lock file nor a manifest changes, that is not done again.
         FROM rust:1.95-bookworm AS manifests
@@ -668,18 +726,28 @@ fn rust_programs() {
 
         FROM gcr.io/distroless/cc-debian12:nonroot AS a
         COPY --from=tree /tree/ /
-    "##]]);
+    "##]],
+    );
 }
 
 #[test]
 fn go_programs() {
     let services = "
   a: {path: a, run: go run ./cmd/api, port: 80}";
-    let files = &[("a/go.mod", r#"module example.com/shop
+    let files = &[
+        (
+            "a/go.mod",
+            r#"module example.com/shop
 
 go 1.24
-"#), ("a/go.sum", r#""#)];
-    check_stages(services, files, &expect![[r#"
+"#,
+        ),
+        ("a/go.sum", r#""#),
+    ];
+    check_stages(
+        services,
+        files,
+        &expect![[r#"
         FROM golang:1.24-bookworm AS dependencies
         ENV CGO_ENABLED=0
         WORKDIR /app
@@ -708,7 +776,8 @@ go 1.24
 
         FROM gcr.io/distroless/static-debian12:nonroot AS a
         COPY --from=tree /tree/ /
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -716,7 +785,10 @@ fn a_maven_jar() {
     let services = "
   a: {path: a, language: java@21, package_manager: maven, run: java -Xss1m -jar target/shop-1.0.jar --fast, port: 8080}";
     let files = &[];
-    check_stages(services, files, &expect![[r##"
+    check_stages(
+        services,
+        files,
+        &expect![[r##"
         # Only what decides the dependencies: as long as that stays the same, so does all that follows.
         FROM maven:3-eclipse-temurin-21 AS manifests
         WORKDIR /app
@@ -751,7 +823,8 @@ fn a_maven_jar() {
 
         FROM gcr.io/distroless/java21-debian12:nonroot AS a
         COPY --from=tree /tree/app/ /app/
-    "##]]);
+    "##]],
+    );
 }
 
 #[test]
@@ -759,7 +832,10 @@ fn a_gradle_jar() {
     let services = "
   a: {path: a, port: 8080, run: ./gradlew bootRun}";
     let files = &[("a/build.gradle.kts", r#""#), ("a/gradlew", r#""#)];
-    check_stages(services, files, &expect![[r##"
+    check_stages(
+        services,
+        files,
+        &expect![[r##"
         # Only what decides the dependencies: as long as that stays the same, so does all that follows.
         FROM eclipse-temurin:21-jdk AS manifests
         WORKDIR /app
@@ -795,5 +871,6 @@ fn a_gradle_jar() {
 
         FROM gcr.io/distroless/java21-debian12:nonroot AS a
         COPY --from=tree /tree/app/ /app/
-    "##]]);
+    "##]],
+    );
 }

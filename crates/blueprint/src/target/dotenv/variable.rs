@@ -118,7 +118,8 @@ impl<'a> Found<'a> {
 
     /// What a client of a server beside logs in with.
     fn credential(&self) -> Option<String> {
-        let used = self.var.because.strip_prefix(&format!("services.{}.uses.", self.service.name))?;
+        let used =
+            self.var.because.strip_prefix(&format!("services.{}.uses.", self.service.name))?;
         let UseTarget::Resource(resource) = &self.service.uses.get(used)?.target else {
             return None;
         };
@@ -147,9 +148,7 @@ fn upper_first(text: &str) -> String {
         other => other,
     };
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// A value in single quotes where a shell or Compose would change it.

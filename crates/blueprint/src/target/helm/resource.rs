@@ -146,10 +146,7 @@ fn is_public(url: &Template) -> bool {
 }
 
 /// The Secret and the key in it, of a secret that an operator in the cluster makes by itself.
-pub(super) fn made_by_operator(
-    plan: &Plan,
-    secret: &SecretName,
-) -> Option<(String, &'static str)> {
+pub(super) fn made_by_operator(plan: &Plan, secret: &SecretName) -> Option<(String, &'static str)> {
     let is_made = |resource: &&Resource| {
         let is_operated = matches!(
             &resource.spec,
@@ -223,10 +220,8 @@ fn cluster(plan: &Plan, resource: &Resource, postgres: &Postgres) -> Option<OfTy
     let spread_over =
         if *multi_az { "topology.kubernetes.io/zone" } else { "kubernetes.io/hostname" };
     let image = format!("ghcr.io/cloudnative-pg/{flavour}:{}", postgres.version);
-    let backup = postgres
-        .backup
-        .as_ref()
-        .map(|it| Node::from(backup(it)).because(format!("{at}.backup")));
+    let backup =
+        postgres.backup.as_ref().map(|it| Node::from(backup(it)).because(format!("{at}.backup")));
     let values = Map::new()
         .with("image", Node::from(image).because(format!("{at}.version")))
         .with("instances", Node::from(1 + replicas).because(format!("{at}.replicas")))
@@ -254,9 +249,7 @@ fn backup(backup: &Backup) -> Map {
         Some(Weekday::Saturday) => "6",
     };
     let keep_days = backup.keep.0.div_ceil(24 * 60 * 60 * 1000).max(1);
-    let store = |path: &String| {
-        Map::new().with("path", path).with("keep", format!("{keep_days}d"))
-    };
+    let store = |path: &String| Map::new().with("path", path).with("keep", format!("{keep_days}d"));
     Map::new()
         .with("schedule", format!("0 {minute} {hour} * * {day}"))
         .with_some("objectStore", backup.copy_to.as_ref().map(store))
@@ -347,12 +340,7 @@ fn volume(plan: &Plan, resource: &Resource, volume: &Volume) -> Option<OfType> {
     OfType::new("volume", values)
 }
 
-fn image(
-    platform: &Platform,
-    plan: &Plan,
-    resource: &Resource,
-    image: &Image,
-) -> Option<OfType> {
+fn image(platform: &Platform, plan: &Plan, resource: &Resource, image: &Image) -> Option<OfType> {
     match &image.via {
         ImageVia::Kubernetes => {}
         ImageVia::Docker | ImageVia::Url { .. } => return None,

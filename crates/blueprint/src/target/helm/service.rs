@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use manifest::Plan;
 use manifest::names::SecretName;
 use manifest::plan::{
-    BucketVia, CloudProvider, Command, KafkaVia, Kind, Migrate, Overlap, QueueVia, Resource, ResourceSpec,
-    Restart, Scale, Service, UseTarget,
+    BucketVia, CloudProvider, Command, KafkaVia, Kind, Migrate, Overlap, QueueVia, Resource,
+    ResourceSpec, Restart, Scale, Service, UseTarget,
 };
 use manifest::units::{Millis, Ppm};
 
@@ -113,7 +113,10 @@ fn uses(plan: &Plan, service: &Service) -> Map {
             }
         };
         if let Some(kind) = kind {
-            map.put(name, Node::from(kind).because(format!("services.{}.uses.{name}", service.name)));
+            map.put(
+                name,
+                Node::from(kind).because(format!("services.{}.uses.{name}", service.name)),
+            );
         }
     }
     map
@@ -193,16 +196,16 @@ fn used_volumes<'a>(
 
 /// Directories in memory: what the manifest says, and where `run` keeps its state.
 fn writable(service: &Service) -> Node {
-    let mut paths: BTreeSet<&str> =
-        service.security.writable.iter().map(String::as_str).collect();
+    let mut paths: BTreeSet<&str> = service.security.writable.iter().map(String::as_str).collect();
     paths.insert(STATE_DIR);
     Node::list(paths)
 }
 
 fn scale(scale: &Scale) -> Map {
-    let queue = scale.queue.as_ref().map(|queue| {
-        Map::new().with("metric", &queue.metric).with("target", queue.target)
-    });
+    let queue = scale
+        .queue
+        .as_ref()
+        .map(|queue| Map::new().with("metric", &queue.metric).with("target", queue.target));
     Map::new()
         .with("min", scale.min)
         .with("max", scale.max)

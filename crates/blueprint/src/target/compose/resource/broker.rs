@@ -41,11 +41,7 @@ pub(super) fn kafka(stack: &Stack<'_>, resource: &Resource, kafka: &Kafka) -> Fr
     fragment
 }
 
-fn broker_settings(
-    stack: &Stack<'_>,
-    resource: &Resource,
-    broker: &str,
-) -> Vec<(String, Node)> {
+fn broker_settings(stack: &Stack<'_>, resource: &Resource, broker: &str) -> Vec<(String, Node)> {
     let mut listeners = format!("INSIDE://:{},CONTROLLER://:{KAFKA_CONTROLLER}", port::KAFKA);
     let mut advertised = format!("INSIDE://{broker}");
     let mut protocols = "INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
@@ -127,7 +123,8 @@ fn settings(host: &str, name: &str, region: &str, queue: &Queue) -> String {
         None => (name, ""),
     };
     let dead = format!("{stem}-dead{end}");
-    let fifo = if queue.fifo { "\n    fifo = true\n    contentBasedDeduplication = true" } else { "" };
+    let fifo =
+        if queue.fifo { "\n    fifo = true\n    contentBasedDeduplication = true" } else { "" };
     let fifo_dead = if queue.fifo { " fifo = true " } else { "" };
     let times = queue.dead_letter_after;
     format!(

@@ -116,10 +116,8 @@ pub(super) fn bucket(stack: &Stack<'_>, resource: &Resource, bucket: &Bucket) ->
 
 /// Makes the bucket with its rules; safe to repeat.
 fn setup_script(host: &str, name: &str, bucket: &Bucket) -> String {
-    let mut lines = vec![
-        format!("export MC_HOST_it=\"{host}\""),
-        format!("mc mb --ignore-existing it/{name}"),
-    ];
+    let mut lines =
+        vec![format!("export MC_HOST_it=\"{host}\""), format!("mc mb --ignore-existing it/{name}")];
     if bucket.versioned {
         lines.push(format!("mc version enable it/{name}"));
     }
