@@ -375,7 +375,9 @@ impl<'a> Guard<'a> {
             let engine = self.engine.pid();
             let mut hopped = sweep::children(guard);
             hopped.retain(|pid| Some(*pid) != engine);
-            if hopped.is_empty() {
+            // The list is no snapshot: who forks fast enough is on none. That there is no child at
+            // all is certain, and can be seen once the engine has ended.
+            if hopped.is_empty() && (engine.is_some() || self.is_childless()) {
                 break;
             }
             for pid in hopped {

@@ -43,9 +43,9 @@ fn a_stop_reaches_the_app_and_its_code_comes_back() {
 }
 
 /// A worker that says so when it gets a TERM, under a main process that waits for it.
-const POOL: &str = "sh -c 'trap \"echo worker got term; exit\" TERM; echo up; \
+const POOL: &str = "trap 'sleep 0.3; echo main is done; exit 5' TERM; \
+                    sh -c 'trap \"echo worker got term; exit\" TERM; echo up; \
                     while :; do sleep 0.02; done' & \
-                    trap 'sleep 0.3; echo main is done; exit 5' TERM; \
                     wait; while :; do sleep 0.02; done";
 
 #[test]
