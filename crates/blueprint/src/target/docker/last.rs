@@ -254,12 +254,20 @@ impl Parts<'_> {
         };
         let outer = outer.to_string();
         let said = words.windows(2).find(|pair| matches!(pair[0].as_str(), "--port" | "-p"));
-        if let Some(said) = said {
-            return vec![(env_vars::APP_PORT.name, said[1].clone())];
+        let mut set = Vec::new();
+        if program == "uvicorn" {
+            // It ends a clean stop by the signal that asked for it.
+            set.push((env_vars::SUCCESS_EXIT_CODES.name, "0,143".to_owned()));
         }
         let inner = if usual.to_string() == outer { usual + 1 } else { *usual };
-        let variable = variable.map(|variable| (variable, inner.to_string()));
-        variable.into_iter().chain([(env_vars::APP_PORT.name, inner.to_string())]).collect()
+        match said {
+            Some(said) => set.push((env_vars::APP_PORT.name, said[1].clone())),
+            None => {
+                set.extend(variable.map(|variable| (variable, inner.to_string())));
+                set.push((env_vars::APP_PORT.name, inner.to_string()));
+            }
+        }
+        set
     }
 
     fn healthcheck(&self) -> String {

@@ -38,6 +38,7 @@ struct Stages<'a> {
     files: String,
     sync: String,
     project: String,
+    cache: &'static str,
     libraries: String,
 }
 
@@ -83,6 +84,8 @@ pub(super) fn recipe(platform: &Platform, family: &Family<'_>, toolchain: &Toolc
         files: manager.files.join(" "),
         sync: format!("python -m venv --without-pip /opt/venv && \\\n    {}", manager.sync),
         project,
+        // Where hadolint looks whether pip has a cache that stays out of the image.
+        cache: if manager.installer.is_some() { "/root/.cache" } else { "/root/.cache/pip" },
         libraries: libraries("/opt/venv /tree"),
     });
     let mut env: Vec<(&'static str, String)> =

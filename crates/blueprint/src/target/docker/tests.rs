@@ -118,7 +118,7 @@ fn a_poetry_project_with_a_worker_that_shares_its_stages() {
         # PDFium is in no release of Debian: this is the library that pypdfium2 brings.
         FROM python:3.13-slim-bookworm AS pdfium
         SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-        RUN --mount=type=cache,target=/root/.cache \
+        RUN --mount=type=cache,target=/root/.cache/pip \
             pip install --no-deps --target=/wheel pypdfium2==5.15.2 && \
             install -D /wheel/pypdfium2_raw/libpdfium.so \
                 "/tree/usr/lib/$(uname -m)-linux-gnu/libpdfium.so"
@@ -199,6 +199,7 @@ fn a_poetry_project_with_a_worker_that_shares_its_stages() {
             PYTHONDONTWRITEBYTECODE=1 \
             HOME=/tmp \
             PYTHONPATH=/app \
+            PLIMSOLL_SUCCESS_EXIT_CODES=0,143 \
             UVICORN_PORT=8000 \
             PLIMSOLL_APP_PORT=8000 \
             PLIMSOLL_SERVICE=api \
@@ -235,6 +236,7 @@ fn a_poetry_project_with_a_worker_that_shares_its_stages() {
             PYTHONDONTWRITEBYTECODE=1 \
             HOME=/tmp \
             PYTHONPATH=/app \
+            PLIMSOLL_SUCCESS_EXIT_CODES=0,143 \
             UVICORN_PORT=8000 \
             PLIMSOLL_APP_PORT=8000 \
             PLIMSOLL_SERVICE=api \
@@ -281,7 +283,7 @@ fn pip_tools() {
         WORKDIR /app
         # From the lock file alone: this is done anew only when that changes.
         COPY requirements.txt ./
-        RUN --mount=type=cache,target=/root/.cache \
+        RUN --mount=type=cache,target=/root/.cache/pip \
             --mount=type=secret,id=netrc,target=/root/.netrc \
             python -m venv --without-pip /opt/venv && \
             pip --python /opt/venv install --require-hashes --requirement requirements.txt
