@@ -37,7 +37,7 @@ struct Makefile<'a> {
 
 /// Names of the rules that every Makefile has, besides those of services.
 const FIXED: &[&str] =
-    &["help", "dev", "stop", "logs", "secrets", "clean", "render", "verify", "check", "up"];
+    &["help", "dev", "stop", "logs", "secrets", "clean", "render", "check", "up"];
 
 /// Writes the files.
 pub(super) fn render(platform: &Platform, files: &mut Files<'_>) {

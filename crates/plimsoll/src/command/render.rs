@@ -297,7 +297,10 @@ fn summary(
         .collect();
     match (n_written, kept.first()) {
         (0, None) => writeln!(out, "{} files are as rendered; nothing to do", settled.len())?,
-        (_, None) => writeln!(out, "wrote {n_written} files; next: `plimsoll verify`")?,
+        (_, None) => writeln!(
+            out,
+            "wrote {n_written} files; read them, and commit them with `plimsoll.lock`"
+        )?,
         (_, Some(first)) => {
             writeln!(out, "wrote {n_written} files, left {} as they are", kept.len())?;
             writeln!(out, "see:  `plimsoll render --diff {first}`")?;
