@@ -191,7 +191,10 @@ fn sync_policy(plan: &Plan) -> Map {
             .because(format!("environments.{}.approve", environment.name))
             .comment("Not automated: somebody approves, then the pipeline syncs."),
     };
+    let label = |mode| (format!("pod-security.kubernetes.io/{mode}"), helm::pod_security(plan));
+    let labels: Map = ["enforce", "warn", "audit"].into_iter().map(label).collect();
     map.with("syncOptions", options)
+        .with("managedNamespaceMetadata", Map::new().with("labels", labels))
         .with("retry", Map::new().with("limit", 3u32).with("backoff", backoff))
 }
 

@@ -11,7 +11,10 @@ mod resource;
 mod service;
 mod values;
 
+pub(super) use values::pod_security;
+
 use manifest::Plan;
+use manifest::names::ServiceName;
 use manifest::plan::{
     BucketVia, HttpVia, ImageVia, KafkaVia, PostgresVia, QueueVia, RedisVia, ResourceSpec, Target,
     VolumeVia,
@@ -121,7 +124,7 @@ pub(super) fn directory(plan: &Plan) -> String {
 /// `Chart.yaml`.
 fn chart(plan: &Plan) -> Node {
     let team = plan.owners.team.as_ref();
-    let names: Vec<&str> = plan.services.keys().map(manifest::names::ServiceName::as_str).collect();
+    let names: Vec<&str> = plan.services.keys().map(ServiceName::as_str).collect();
     let maintainer = |name: &String| {
         let it = Map::new().with("name", name).with_some("email", plan.owners.email.as_ref());
         Node::list([Node::from(it).because("owners")])

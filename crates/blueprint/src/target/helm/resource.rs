@@ -5,7 +5,7 @@
 //! which ports and networks lead to it.
 
 use manifest::Plan;
-use manifest::names::SecretName;
+use manifest::names::{HttpPath, SecretName};
 use manifest::plan::{
     Backup, BucketVia, HttpVia, Image, ImageVia, Kafka, KafkaVia, Managed, Postgres, PostgresVia,
     QueueVia, Redis, RedisVia, Resource, ResourceSpec, UseTarget, Volume, VolumeVia, Weekday,
@@ -358,7 +358,11 @@ fn image(platform: &Platform, plan: &Plan, resource: &Resource, image: &Image) -
     let values = Map::new()
         .with("name", platform.pinned(&image.image))
         .with_any("env", env)
+<<<<<<< HEAD
         .with_some("health", image.health.as_ref().map(manifest::names::HttpPath::as_str))
+=======
+        .with_some("health", image.health.as_ref().map(HttpPath::as_str))
+>>>>>>> e243f5c (helm: keep Argo CD from waiting for what waits for it)
         .with_some("data", image.data.as_ref())
         .with("storage", image.storage.to_string())
         .with("resources", server("250m", "2", "2Gi"))

@@ -1,7 +1,7 @@
 //! `values-<environment>.yaml`: what differs between environments, and all services and resources.
 
 use manifest::Plan;
-use manifest::plan::{CloudProvider, MetricsBackend, TracesBackend};
+use manifest::plan::{CloudProvider, MetricsBackend, Service, TracesBackend};
 
 use super::{chart_name, directory, resource, service};
 use crate::node::{Map, Node};
@@ -22,10 +22,12 @@ pub(super) fn values(platform: &Platform, plan: &Plan) -> Node {
         (it.name.as_str(), resource::values(platform, plan, it).because(because))
     });
     let namespace = environment.namespace.as_ref();
+    let namespace =
+        namespace.map(|name| Map::new().with("name", name).with("podSecurity", pod_security(plan)));
     let repository = plan.image.clone().unwrap_or_else(|| chart_name(plan));
     let values = Map::new()
         .with("environment", Node::from(environment.name.as_str()).because(&at))
-        .with_some("namespace", namespace.map(|name| Map::new().with("name", name)))
+        .with_some("namespace", namespace)
         .with("image", Map::new().with("repository", Node::from(repository).because("image")))
         .with("externalSecrets", external_secrets(plan))
         .with_any("telemetry", telemetry(plan))
@@ -33,6 +35,22 @@ pub(super) fn values(platform: &Platform, plan: &Plan) -> Node {
         .apart("services", Node::Map(services.collect()))
         .apart("resources", Node::Map(resources.collect()));
     Node::from(values).comment(header(plan))
+}
+
+/// The strictest level of Pod Security that every service keeps to.
+pub(in crate::target) fn pod_security(plan: &Plan) -> &'static str {
+    let is_root = |service: &Service| service.security.user == 0;
+    let wants_more = |service: &Service| {
+        service.security.capabilities.iter().any(|name| name != "NET_BIND_SERVICE")
+    };
+    let mut services = plan.services.values();
+    if services.clone().any(wants_more) {
+        "privileged"
+    } else if services.any(is_root) {
+        "baseline"
+    } else {
+        "restricted"
+    }
 }
 
 /// How the file is used.
