@@ -27,6 +27,9 @@ const CUDA: &[(&str, &str)] = &[
     ("13.0", "13.0.1"),
 ];
 
+/// What an engine that is busy needs to start the probe's process, beyond what the probe waits.
+const EXEC_START: Millis = Millis(3000);
+
 /// Programs that do not read `PORT`: the variable that they read instead, if there is one, and the
 /// port that they listen on otherwise.
 const LISTENERS: &[(&str, Option<&str>, u16)] = &[
@@ -278,7 +281,7 @@ impl Parts<'_> {
             "{mark}HEALTHCHECK --interval={} --timeout={} --start-period={} --retries={} \\\n    \
              CMD {}",
             duration(health.interval),
-            duration(health.timeout),
+            duration(Millis(health.timeout.0 + EXEC_START.0)),
             duration(health.start_timeout),
             health.fall,
             exec_form(&probe)

@@ -169,7 +169,7 @@ fn a_poetry_project_with_a_worker_that_shares_its_stages() {
             PLIMSOLL_SERVICE=worker
         WORKDIR /app
         USER 65532:65532
-        HEALTHCHECK --interval=5s --timeout=2s --start-period=60s --retries=3 \
+        HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
             CMD ["/usr/local/bin/plimsoll-run", "probe", "ready"]
         ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
         CMD ["celery", "-A", "app.tasks", "worker"]
@@ -207,7 +207,7 @@ fn a_poetry_project_with_a_worker_that_shares_its_stages() {
         WORKDIR /app
         USER 65532:65532
         EXPOSE 8080
-        HEALTHCHECK --interval=5s --timeout=2s --start-period=60s --retries=3 \
+        HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
             CMD ["/usr/local/bin/plimsoll-run", "probe", "ready"]
         ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
         CMD ["uvicorn", "app.main:app"]
@@ -244,7 +244,7 @@ fn a_poetry_project_with_a_worker_that_shares_its_stages() {
         WORKDIR /app
         USER 65532:65532
         EXPOSE 8080
-        HEALTHCHECK --interval=5s --timeout=2s --start-period=60s --retries=3 \
+        HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
             CMD ["/usr/local/bin/plimsoll-run", "probe", "ready"]
         ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
         CMD ["uvicorn", "app.main:app"]
