@@ -358,11 +358,7 @@ fn image(platform: &Platform, plan: &Plan, resource: &Resource, image: &Image) -
     let values = Map::new()
         .with("name", platform.pinned(&image.image))
         .with_any("env", env)
-<<<<<<< HEAD
-        .with_some("health", image.health.as_ref().map(manifest::names::HttpPath::as_str))
-=======
         .with_some("health", image.health.as_ref().map(HttpPath::as_str))
->>>>>>> e243f5c (helm: keep Argo CD from waiting for what waits for it)
         .with_some("data", image.data.as_ref())
         .with("storage", image.storage.to_string())
         .with("resources", server("250m", "2", "2Gi"))
