@@ -3,6 +3,9 @@
 //! None of them leads out of the host. What calls others (a provider's API, a rented database)
 //! is in `outside` too, where containers cannot reach each other. A developer's file has one
 //! network for all: published ports need a way out.
+//!
+//! Two clients of one server meet in its network. One network per edge would keep them apart, but
+//! an engine has addresses for some thirty networks in all; the chart's policies are exact.
 
 use std::collections::BTreeSet;
 
