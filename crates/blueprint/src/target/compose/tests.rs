@@ -59,7 +59,9 @@ fn check(resource: &str, expect: Expect) {
 
 #[test]
 fn a_postgres_reads_its_password_from_a_file() {
-    check("{type: postgres, version: 16}", expect![[r#"
+    check(
+        "{type: postgres, version: 16}",
+        expect![[r#"
           it:
             image: postgres:16
             environment:
@@ -87,8 +89,11 @@ fn a_postgres_reads_its_password_from_a_file() {
         api: - IT_PASSWORD
         api: - it
         api: it:
-    "#]]);
-    check("{type: postgres, version: 18, extensions: [postgis], via: docker}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: postgres, version: 18, extensions: [postgis], via: docker}",
+        expect![[r#"
           it:
             image: postgis/postgis:18-3.5
             environment:
@@ -116,24 +121,33 @@ fn a_postgres_reads_its_password_from_a_file() {
         api: - IT_PASSWORD
         api: - it
         api: it:
-    "#]]);
-    check("{type: postgres, via: aws-rds}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: postgres, via: aws-rds}",
+        expect![[r#"
         api: DATABASE_URL: "$${secret:IT_URL}"
         api: - IT_URL
         api: - outside
         api: IT_URL:
-    "#]]);
-    check("{type: postgres, url: '${secret:WAREHOUSE}'}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: postgres, url: '${secret:WAREHOUSE}'}",
+        expect![[r#"
         api: DATABASE_URL: "$${secret:WAREHOUSE}"
         api: - WAREHOUSE
         api: - outside
         api: WAREHOUSE:
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_redis_password_is_no_argument() {
-    check("{type: redis, version: 7}", expect![[r#"
+    check(
+        "{type: redis, version: 7}",
+        expect![[r#"
           it:
             image: redis:7-alpine
             command:
@@ -160,8 +174,11 @@ fn a_redis_password_is_no_argument() {
         api: REDIS_URL: "redis://:$${secret:IT_PASSWORD}@it:6379/0"
         api: - it
         api: it:
-    "#]]);
-    check("{type: redis, persistent: true, via: docker}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: redis, persistent: true, via: docker}",
+        expect![[r#"
           it:
             image: redis:7-alpine
             command:
@@ -190,20 +207,29 @@ fn a_redis_password_is_no_argument() {
         api: REDIS_URL: "redis://:$${secret:IT_PASSWORD}@it:6379/0"
         api: - it
         api: it:
-    "#]]);
-    check("{type: redis, via: aws-elasticache}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: redis, via: aws-elasticache}",
+        expect![[r#"
         api: REDIS_URL: "$${secret:IT_URL}"
         api: - outside
-    "#]]);
-    check("{type: redis, url: 'rediss://cache.example:6380/1'}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: redis, url: 'rediss://cache.example:6380/1'}",
+        expect![[r#"
         api: REDIS_URL: rediss://cache.example:6380/1
         api: - outside
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn kafka_topics_exist_before_their_clients_start() {
-    check("{type: kafka, topics: {orders: {partitions: 3, compact: true}}}", expect![[r#"
+    check(
+        "{type: kafka, topics: {orders: {partitions: 3, compact: true}}}",
+        expect![[r#"
           it:
             image: apache/kafka:3.9.0
             environment:
@@ -251,22 +277,31 @@ fn kafka_topics_exist_before_their_clients_start() {
         api: - it
         api: it:
         api: it-topics:
-    "#]]);
-    check("{type: kafka, via: aws-msk}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: kafka, via: aws-msk}",
+        expect![[r#"
         api: KAFKA_BROKERS: "$${secret:IT_BROKERS}"
         api: - IT_BROKERS
         api: - outside
         api: IT_BROKERS:
-    "#]]);
-    check("{type: kafka, url: 'b-1.example:9092'}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: kafka, url: 'b-1.example:9092'}",
+        expect![[r#"
         api: KAFKA_BROKERS: b-1.example:9092
         api: - outside
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_bucket_exists_with_its_rules_before_its_clients_start() {
-    check("{type: bucket, versioned: true, delete_after: 90d, via: docker}", expect![[r#"
+    check(
+        "{type: bucket, versioned: true, delete_after: 90d, via: docker}",
+        expect![[r#"
           it:
             image: minio/minio:RELEASE.2025-04-22T22-12-26Z
             command: ["server", "/data", "--address", ":9000", "--console-address", ":9001"]
@@ -314,30 +349,45 @@ fn a_bucket_exists_with_its_rules_before_its_clients_start() {
         api: - it
         api: it:
         api: it-bucket:
-    "#]]);
-    check("{type: bucket}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: bucket}",
+        expect![[r#"
         api: S3_BUCKET: shop-production-it
         api: - outside
-    "#]]);
-    check("{type: bucket, via: gcp-gcs}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: bucket, via: gcp-gcs}",
+        expect![[r#"
         api: S3_BUCKET: shop-production-it
         api: - outside
-    "#]]);
-    check("{type: bucket, via: hetzner-object-storage}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: bucket, via: hetzner-object-storage}",
+        expect![[r#"
         api: S3_BUCKET: shop-production-it
         api: - outside
-    "#]]);
-    check("{type: bucket, url: 's3://there'}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: bucket, url: 's3://there'}",
+        expect![[r#"
         api: S3_BUCKET: "$${secret:IT_NAME}"
         api: - IT_NAME
         api: - outside
         api: IT_NAME:
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_queue_beside_has_its_dead_letters() {
-    check("{type: queue, fifo: true, via: docker}", expect![[r#"
+    check(
+        "{type: queue, fifo: true, via: docker}",
+        expect![[r#"
           it:
             image: softwaremill/elasticmq-native:1.6.12
             configs:
@@ -357,28 +407,40 @@ fn a_queue_beside_has_its_dead_letters() {
         api: QUEUE_URL: http://it:9324/000000000000/shop-it.fifo
         api: - it
         api: it:
-    "#]]);
-    check("{type: queue}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: queue}",
+        expect![[r#"
         api: QUEUE_URL: "$${secret:IT_URL}"
         api: - IT_URL
         api: - outside
         api: IT_URL:
-    "#]]);
-    check("{type: queue, via: gcp-pubsub}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: queue, via: gcp-pubsub}",
+        expect![[r#"
         api: QUEUE_URL: "$${secret:IT_URL}"
         api: - IT_URL
         api: - outside
         api: IT_URL:
-    "#]]);
-    check("{type: queue, url: 'https://sqs.example/1/q'}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: queue, url: 'https://sqs.example/1/q'}",
+        expect![[r#"
         api: QUEUE_URL: https://sqs.example/1/q
         api: - outside
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_mock_answers_where_the_manifest_says_so() {
-    check("{type: http, via: mock, port: 8089}", expect![[r#"
+    check(
+        "{type: http, via: mock, port: 8089}",
+        expect![[r#"
           it:
             image: wiremock/wiremock:3.13.1
             command: ["--port", "8089"]
@@ -396,33 +458,48 @@ fn a_mock_answers_where_the_manifest_says_so() {
         api: IT_URL: http://it:8089
         api: - it
         api: it:
-    "#]]);
-    check("{type: http, url: 'https://pay.example/v1'}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: http, url: 'https://pay.example/v1'}",
+        expect![[r#"
         api: IT_URL: https://pay.example/v1
         api: - outside
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_volume_is_mounted_where_it_says() {
-    check("{type: volume, mount: /files}", expect![[r#"
+    check(
+        "{type: volume, mount: /files}",
+        expect![[r#"
         api: IT_DIR: /files
         api: - it:/files
-    "#]]);
-    check("{type: volume, via: hetzner-volume}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: volume, via: hetzner-volume}",
+        expect![[r#"
         api: IT_DIR: /data/it
         api: - it:/data/it
-    "#]]);
-    check("{type: volume, via: aws-efs}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: volume, via: aws-efs}",
+        expect![[r#"
         api: IT_DIR: /data/it
         api: - it:/data/it
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_foreign_image_may_become_a_user_and_nothing_else() {
     let image = "image: 'chromadb/chroma:0.5.20', port: 8000";
-    check(&format!("{{type: image, {image}, data: /data, env: {{A: '$$1'}}}}"), expect![[r#"
+    check(
+        &format!("{{type: image, {image}, data: /data, env: {{A: '$$1'}}}}"),
+        expect![[r#"
           it:
             image: chromadb/chroma:0.5.20
             environment:
@@ -442,11 +519,15 @@ fn a_foreign_image_may_become_a_user_and_nothing_else() {
         api: IT_URL: http://it:8000
         api: - it
         api: it:
-    "#]]);
-    check(&format!("{{type: image, {image}, via: url, url: 'http://there:1'}}"), expect![[r#"
+    "#]],
+    );
+    check(
+        &format!("{{type: image, {image}, via: url, url: 'http://there:1'}}"),
+        expect![[r#"
         api: IT_URL: http://there:1
         api: - outside
-    "#]]);
+    "#]],
+    );
 }
 
 /// Every provider of every type, in the environment that can have it.
@@ -496,9 +577,10 @@ fn what_says_that_it_is_written_has_a_line_and_the_rest_a_reason() {
             .into_iter()
             .map(|(_, artifact, _)| artifact.target)
             .collect();
-        for target in TARGETS.iter().filter(|target| {
-            matches!(target.name, "compose" | "dotenv" | "makefile" | "hooks")
-        }) {
+        for target in TARGETS
+            .iter()
+            .filter(|target| matches!(target.name, "compose" | "dotenv" | "makefile" | "hooks"))
+        {
             match target.edge(&it.spec) {
                 Edge::Written => {
                     // The port table is of the developer's machine, which may have another.
@@ -562,8 +644,11 @@ fn containers(file: &Value) -> impl Iterator<Item = (&str, &Value)> {
 #[test]
 fn each_environment_has_its_file_under_the_name_that_people_look_for() {
     let artifacts = rendered(WHOLE);
-    let files: Vec<&str> =
-        artifacts.iter().map(|(path, _)| path).filter(|path| path.starts_with("compose.")).collect();
+    let files: Vec<&str> = artifacts
+        .iter()
+        .map(|(path, _)| path)
+        .filter(|path| path.starts_with("compose."))
+        .collect();
     assert_eq!(files, ["compose.dev.yaml", "compose.prod.yaml", "compose.staging.yaml"]);
     let both = WHOLE.replace("  staging:", "  prod:").replace("  dev:", "  laptop:");
     let artifacts = rendered(&both);
@@ -722,9 +807,9 @@ fn every_variable_of_every_container_is_documented() {
             let is_ours = container["environment"].get("PLIMSOLL_SERVICE").is_some();
             let variables = container["environment"].as_object().into_iter().flatten();
             for (key, _) in variables.filter(|_| is_ours) {
-                let is_told = example.lines().any(|line| {
-                    line.trim_start_matches("# ").starts_with(&format!("{key}="))
-                });
+                let is_told = example
+                    .lines()
+                    .any(|line| line.trim_start_matches("# ").starts_with(&format!("{key}=")));
                 assert!(is_told, "{name}: {key}");
             }
         }
