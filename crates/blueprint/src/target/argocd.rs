@@ -312,6 +312,11 @@ environments:
                   - CreateNamespace=true
                   - ServerSideApply=true
                   - PruneLast=true
+                managedNamespaceMetadata:
+                  labels:
+                    pod-security.kubernetes.io/enforce: restricted
+                    pod-security.kubernetes.io/warn: restricted
+                    pod-security.kubernetes.io/audit: restricted
                 retry:
                   limit: 3
                   backoff:

@@ -10,9 +10,10 @@ use manifest::plan::{
     Backup, BucketVia, HttpVia, Image, ImageVia, Kafka, KafkaVia, Managed, Postgres, PostgresVia,
     QueueVia, Redis, RedisVia, Resource, ResourceSpec, UseTarget, Volume, VolumeVia, Weekday,
 };
-use manifest::template::{Output, Part, Template};
+use manifest::template::{Output, Template};
 
 use crate::address::{self, Place, port};
+use crate::environment::text;
 use crate::node::{Map, Node};
 use crate::platform::Platform;
 
@@ -368,10 +369,4 @@ fn image(platform: &Platform, plan: &Plan, resource: &Resource, image: &Image) -
                 .comment("Not root. Where the image writes besides its data, nobody knows."),
         );
     Some(OfType { secrets, key: "image", values })
-}
-
-/// A resolved template, its secrets as `${secret:…}`.
-fn text(template: &Template) -> String {
-    let part = |part: &Part| Ok::<_, std::convert::Infallible>(part.to_string());
-    template.fill(part).unwrap_or_else(|never| match never {})
 }

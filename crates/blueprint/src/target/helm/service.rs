@@ -11,9 +11,11 @@ use manifest::plan::{
 use manifest::units::{Millis, Ppm};
 
 use super::{resource, values};
-use crate::address::{Place, resolve};
-use crate::environment::{Environment, STATE_DIR, Var};
+use crate::address::Place;
+use crate::environment::{self, Environment, STATE_DIR, Var};
+use crate::image;
 use crate::node::{Map, Node};
+use crate::platform::Platform;
 use crate::timing::StopTimes;
 
 /// Between two looks at whether it has started.
@@ -29,7 +31,7 @@ const BURN_MAX: u64 = 10;
 const STARTING_DEADLINE_S: u32 = 300;
 
 /// The values of a service.
-pub(super) fn values(plan: &Plan, service: &Service) -> Node {
+pub(super) fn values(platform: &Platform, plan: &Plan, service: &Service) -> Node {
     let at = format!("services.{}", service.name);
     let environment = Environment::of(plan, service, Place::Kubernetes);
     let because = |path: &str, node: Node| node.because(format!("{at}.{path}"));
@@ -68,7 +70,10 @@ pub(super) fn values(plan: &Plan, service: &Service) -> Node {
         map.put("restartPolicy", because("restart", restart(service).into()));
     }
     map.with_some("schedule", schedule(service))
-        .with_some("migration", service.migrate.as_ref().map(|it| migration(plan, service, it)))
+        .with_some(
+            "migration",
+            service.migrate.as_ref().map(|it| migration(platform, plan, service, it)),
+        )
         .with_some("serviceAccountAnnotations", role(plan, service))
         .into()
 }
@@ -321,10 +326,10 @@ fn schedule(service: &Service) -> Option<Node> {
 }
 
 /// The Job of the schema changes: what it executes, and what of the environment differs there.
-fn migration(plan: &Plan, service: &Service, migrate: &Migrate) -> Node {
-    let args = words(plan, &migrate.run);
+fn migration(platform: &Platform, plan: &Plan, service: &Service, migrate: &Migrate) -> Node {
+    let args = words(platform, plan, service, &migrate.run);
     let serving = Environment::of(plan, service, Place::Kubernetes).vars;
-    let migrating = Environment::of(plan, &as_job(service), Place::Kubernetes).vars;
+    let migrating = Environment::for_migration(plan, service, Place::Kubernetes).vars;
     let without = serving.keys().filter(|name| !migrating.contains_key(*name));
     let differs = |(name, var): &(&String, &Var)| {
         serving.get(*name).is_none_or(|other| other.value != var.value)
@@ -338,30 +343,10 @@ fn migration(plan: &Plan, service: &Service, migrate: &Migrate) -> Node {
     Node::from(map).because(format!("services.{}.migrate", service.name))
 }
 
-/// The service as what runs to its end: it serves nothing, and waits for no other service, which
-/// may itself wait for the migration.
-fn as_job(service: &Service) -> Service {
-    let mut job = service.clone();
-    job.kind = Kind::Job;
-    job.port = None;
-    job.metrics = None;
-    job.heartbeat = None;
-    job.uses.retain(|_, used| matches!(used.target, UseTarget::Resource(_)));
-    job
-}
-
-/// The words of a command, as the container's arguments.
-fn words(plan: &Plan, command: &Command) -> Vec<String> {
-    match command {
-        Command::Exec(words) => words
-            .iter()
-            .filter_map(|word| resolve(plan, Place::Kubernetes, word))
-            .map(|word| word.as_literal().map_or_else(|| word.to_string(), Into::into))
-            .collect(),
-        Command::Shell { shell } => {
-            vec!["/bin/sh".to_owned(), "-c".to_owned(), shell.clone()]
-        }
-    }
+/// The words of a command, as the image has them.
+fn words(platform: &Platform, plan: &Plan, service: &Service, command: &Command) -> Vec<String> {
+    let words = image::command(platform, service, command);
+    words.iter().filter_map(|word| environment::filled(plan, Place::Kubernetes, word)).collect()
 }
 
 /// The cloud's name for the service, when it calls the cloud.

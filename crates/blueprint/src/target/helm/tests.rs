@@ -234,6 +234,7 @@ fn the_values_of_a_small_platform() {
         environment: production
         namespace:
           name: shop-production
+          podSecurity: restricted
         image:
           repository: ghcr.io/acme/shop
         externalSecrets:

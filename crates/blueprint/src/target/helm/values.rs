@@ -15,7 +15,10 @@ pub(super) fn values(platform: &Platform, plan: &Plan) -> Node {
     let environment = &plan.environment;
     let at = format!("environments.{}", environment.name);
     let services = plan.services.values().map(|it| {
-        (it.name.as_str(), service::values(plan, it).because(format!("services.{}", it.name)))
+        (
+            it.name.as_str(),
+            service::values(platform, plan, it).because(format!("services.{}", it.name)),
+        )
     });
     let resources = plan.resources.values().map(|it| {
         let because = format!("resources.{}", it.name);
