@@ -40,7 +40,7 @@ fn check_stages(services: &str, files: &[(&str, &str)], wanted: &Expect) {
 }
 
 #[test]
-fn a_poetry_project_with_a_worker_that_shares_its_stages() {
+fn a_worker_shares_the_stages_of_its_poetry_project() {
     let services = "
   api:
     path: a
@@ -264,7 +264,7 @@ fn a_poetry_project_with_a_worker_that_shares_its_stages() {
 }
 
 #[test]
-fn pip_tools() {
+fn pip_tools_asks_for_the_hashes_that_it_wrote() {
     let services = "
   a: {path: a, language: python@3.12, package_manager: pip-tools, run: python -m app}";
     let files = &[
@@ -323,7 +323,7 @@ fn pip_tools() {
 }
 
 #[test]
-fn uv() {
+fn uv_installs_from_its_lock_file() {
     let services = "
   a: {path: a, language: python, package_manager: uv, run: uv run app}";
     let files = &[];
@@ -387,7 +387,7 @@ fn uv() {
 }
 
 #[test]
-fn pdm() {
+fn pdm_installs_from_its_lock_file() {
     let services = "
   a: {path: a, language: python, package_manager: pdm, run: app}";
     let files = &[];
@@ -449,7 +449,7 @@ fn pdm() {
 }
 
 #[test]
-fn a_pnpm_server() {
+fn a_pnpm_server_starts_without_pnpm() {
     let services = "
   a: {path: a, port: 3000}";
     let files = &[
@@ -513,7 +513,7 @@ fn a_pnpm_server() {
 }
 
 #[test]
-fn an_npm_workspace() {
+fn an_npm_workspace_installs_before_its_sources_are_there() {
     let services = "
   a: {path: a, port: 3000, run: npm run serve}";
     let files = &[
@@ -576,7 +576,7 @@ fn an_npm_workspace() {
 }
 
 #[test]
-fn a_classic_yarn_site() {
+fn a_yarn_site_is_served_without_node() {
     let services = "
   a: {path: a, language: node@22, package_manager: yarn, build: yarn build, static: dist, port: 3000}";
     let files = &[];
@@ -612,7 +612,7 @@ fn a_classic_yarn_site() {
 }
 
 #[test]
-fn a_next_server_of_modern_yarn() {
+fn a_next_server_has_only_what_its_build_gathered() {
     let services = "
   a: {path: a, port: 3000}";
     let files = &[
@@ -673,7 +673,7 @@ fn a_next_server_of_modern_yarn() {
 }
 
 #[test]
-fn rust_programs() {
+fn rust_compiles_dependencies_before_its_sources_are_there() {
     let services = "
   a: {path: a, language: rust, run: cargo run --bin api -- --verbose, migrate: ./target/debug/migrate up}";
     let files = &[];
@@ -733,7 +733,7 @@ fn rust_programs() {
 }
 
 #[test]
-fn go_programs() {
+fn go_programs_stand_in_an_image_without_libraries() {
     let services = "
   a: {path: a, run: go run ./cmd/api, port: 80}";
     let files = &[
@@ -783,7 +783,7 @@ go 1.24
 }
 
 #[test]
-fn a_maven_jar() {
+fn a_jar_of_maven_has_one_name_in_its_image() {
     let services = "
   a: {path: a, language: java@21, package_manager: maven, run: java -Xss1m -jar target/shop-1.0.jar --fast, port: 8080}";
     let files = &[];
@@ -830,7 +830,7 @@ fn a_maven_jar() {
 }
 
 #[test]
-fn a_gradle_jar() {
+fn a_jar_of_gradle_is_built_by_the_wrapper() {
     let services = "
   a: {path: a, port: 8080, run: ./gradlew bootRun}";
     let files = &[("a/build.gradle.kts", r#""#), ("a/gradlew", r#""#)];
