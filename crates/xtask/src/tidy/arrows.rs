@@ -182,8 +182,8 @@ mod tests {
         assert_eq!(
             messages(super::check(&tree(&[("ARCHITECTURE.md", &page)]))),
             [
-                "ARCHITECTURE.md:5: the arrows of `proxy` differ from those that tidy allows",
-                "ARCHITECTURE.md:11: tidy knows no crate `ghost`",
+                "ARCHITECTURE.md:7: the arrows of `proxy` differ from those that tidy allows",
+                "ARCHITECTURE.md:13: tidy knows no crate `ghost`",
             ]
         );
     }
