@@ -45,7 +45,7 @@ pub(crate) enum Bench {
 }
 
 /// How much is measured, and of what.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct Run {
     /// Rounds of each load; the figures are medians over them
     #[arg(long, default_value_t = 5)]
@@ -97,6 +97,24 @@ struct Effort {
     is_quick: bool,
 }
 
+impl Run {
+    fn effort(&self) -> Effort {
+        Effort { is_quick: self.quick }
+    }
+
+    /// The same with the numbers that are really measured.
+    fn scaled(&self) -> Self {
+        let effort = self.effort();
+        Self {
+            rounds: effort.of(self.rounds),
+            seconds: effort.seconds(self.seconds),
+            starts: effort.of(self.starts),
+            requests: effort.of(self.requests),
+            ..self.clone()
+        }
+    }
+}
+
 impl Effort {
     /// So many repetitions in place of `whole`.
     fn of(self, whole: usize) -> usize {
@@ -122,6 +140,7 @@ pub(crate) fn command(what: &Bench) -> Result<Verdict> {
         None => dist::build(&root, "plimsoll", &["plimsoll", "plimsoll-run"])?.join("plimsoll-run"),
     };
     let facts = machine::facts(&root, run.date.clone())?;
+    let run = &run.scaled();
     let figures = figures(run, &program)?;
     let page = report::page(run, &facts, &figures);
     print!("{}", report::verdicts(&figures));
@@ -135,15 +154,14 @@ pub(crate) fn command(what: &Bench) -> Result<Verdict> {
 }
 
 fn figures(run: &Run, program: &Path) -> Result<report::Figures> {
-    let effort = Effort { is_quick: run.quick };
     let is_wanted = |part: &str| run.only.is_empty() || run.only.iter().any(|it| it == part);
     let mut figures = report::Figures::default();
     if is_wanted("start") {
         eprintln!("bench: start");
-        figures.starts = start::measure(program, effort.of(run.starts))?;
+        figures.starts = start::measure(program, run.starts)?;
     }
     if is_wanted("requests") {
-        figures.requests = Some(requests(run, program, effort)?);
+        figures.requests = Some(requests(run, program)?);
     }
     let scenarios: [(&str, Scenario); 9] = [
         ("footprint", footprint::measure),
@@ -158,7 +176,7 @@ fn figures(run: &Run, program: &Path) -> Result<report::Figures> {
     ];
     for (name, measure) in scenarios.into_iter().filter(|(name, _)| is_wanted(name)) {
         eprintln!("bench: {name}");
-        let section = measure(program, effort);
+        let section = measure(program, run.effort());
         figures.sections.push(section.with_context(|| format!("cannot measure {name}"))?);
     }
     Ok(figures)
@@ -167,15 +185,13 @@ fn figures(run: &Run, program: &Path) -> Result<report::Figures> {
 /// Measures one part of the page.
 type Scenario = fn(&Path, Effort) -> Result<section::Section>;
 
-fn requests(run: &Run, program: &Path, effort: Effort) -> Result<report::Requests> {
+fn requests(run: &Run, program: &Path) -> Result<report::Requests> {
     let servers = servers::Servers::start(program)?;
     let idle = servers.memory()?;
-    let n_requests = effort.of(run.requests);
-    eprintln!("bench: {n_requests} sequential requests to each server");
-    let latencies = latency::measure(&servers.targets, n_requests)?;
-    let (n_rounds, seconds) = (effort.of(run.rounds), effort.seconds(run.seconds));
-    eprintln!("bench: {n_rounds} rounds of {seconds} s of load on each server");
-    let loads = load::measure(&servers, n_rounds, seconds)?;
+    eprintln!("bench: {} sequential requests to each server", run.requests);
+    let latencies = latency::measure(&servers.targets, run.requests)?;
+    eprintln!("bench: {} rounds of {} s of load on each server", run.rounds, run.seconds);
+    let loads = load::measure(&servers, run.rounds, run.seconds)?;
     Ok(report::Requests { idle, latencies, loads })
 }
 

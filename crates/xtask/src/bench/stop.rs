@@ -22,7 +22,7 @@ const N_STOPS: usize = 10;
 /// How long is looked for what is left.
 const LEFT_LIMIT: Duration = Duration::from_secs(10);
 /// How long an application may take to be there.
-const START_LIMIT: Duration = Duration::from_secs(10);
+const START_LIMIT: Duration = Duration::from_secs(60);
 /// The most that we may add, seconds.
 const ADDED_MAX: f64 = 0.020;
 /// The grace of every init here is one second; and another to sweep.
