@@ -52,15 +52,15 @@ pub(super) fn measure(program: &Path, effort: Effort) -> Result<Section> {
     }
     let unready = (0..n_times).map(|_| unready(program)).collect::<Result<_>>()?;
     figure("SIGTERM until `/ready` says 503", unready, 0.99, UNREADY_MAX);
-    let back = back(program, n_times)?;
+    let back = (0..n_times).map(|_| back(program)).collect::<Result<_>>()?;
     figure("`/live` answers again after `kill -9` of the engine", back, 0.99, BACK_MAX);
     Ok(Section {
         title: "Answers while things go wrong",
         method: format!(
             "{n_requests} requests one after another on one connection, while {N_BLACK_HOLES} \
              dependencies do not accept and {N_BLACK_HOLES} accept and never answer.\n\
-             {n_times} stops with a drain, asked without a pause on one connection; {n_times} \
-             kills of the engine, asked on a new connection each."
+             {n_times} stops with a drain, asked without a pause on one connection; the engines \
+             of {n_times} services killed, each asked on new connections."
         ),
         columns: ["what", "p50", "p99"].map(str::to_owned).to_vec(),
         rows,
@@ -156,21 +156,18 @@ fn unready(program: &Path) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-fn back(program: &Path, count: usize) -> Result<Vec<f64>> {
+/// Each of a service of its own: an engine that dies again and again is started ever later.
+fn back(program: &Path) -> Result<f64> {
     let service = Service::start(program, &[])?;
     let own = program.canonicalize().unwrap_or_else(|_| program.to_path_buf());
-    let mut times = Vec::new();
-    for _ in 0..count {
-        let children = memory::children(service.running.pid());
-        let engine = children.into_iter().find(|pid| memory::executable(*pid) == own);
-        let engine = i32::try_from(engine.context("no engine runs")?)?;
-        let began = Instant::now();
-        kill(Pid::from_raw(engine), Signal::SIGKILL).context("cannot kill the engine")?;
-        // A connection that the dead engine had accepted is reset; the next one waits.
-        while service.client("/live").and_then(|mut client| client.status()).is_err() {
-            ensure!(began.elapsed() < LIMIT, "it does not come back");
-        }
-        times.push(began.elapsed().as_secs_f64());
+    let children = memory::children(service.running.pid());
+    let engine = children.into_iter().find(|pid| memory::executable(*pid) == own);
+    let engine = i32::try_from(engine.context("no engine runs")?)?;
+    let began = Instant::now();
+    kill(Pid::from_raw(engine), Signal::SIGKILL).context("cannot kill the engine")?;
+    // A connection that the dead engine had accepted is reset; the next one waits.
+    while service.client("/live").and_then(|mut client| client.status()).is_err() {
+        ensure!(began.elapsed() < LIMIT, "it does not come back");
     }
-    Ok(times)
+    Ok(began.elapsed().as_secs_f64())
 }

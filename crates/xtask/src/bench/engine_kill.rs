@@ -57,9 +57,10 @@ pub(super) fn measure(program: &Path, effort: Effort) -> Result<Section> {
     Ok(Section {
         title: "An engine that is killed",
         method: format!(
-            "{n_kills} times `kill -9`, each {} ms after the last engine answered, while two \
+            "{n_kills} times `kill -9`, each {} ms after the next engine was started, while two \
              clients ask a thousand times a second, one request at a time, on a connection that \
-             is kept while it lasts.\n\
+             is kept while it lasts; an engine that dies again and again is started ever later, \
+             up to 5 s.\n\
              A longest wait is from a request's first try until its answer, tries that broke \
              included.",
             LIFE.as_millis()

@@ -130,6 +130,10 @@ fn stop(init: &Init, script: &str) -> Result<Stop> {
         }
         std::thread::sleep(POLL);
     }
+    // What is gone has ended, though nobody looked in between.
+    if gone.is_some() && exit.is_none() && running.has_ended()? {
+        exit = gone;
+    }
     let n_left = marker.processes().len();
     marker.kill_all();
     Ok(Stop { exit, gone, n_left })
