@@ -102,7 +102,8 @@ type Tell = Arc<dyn Fn(Told<'_>) + Send + Sync>;
 pub struct Audit(Option<Arc<Open>>);
 
 struct Open {
-    records: Option<SyncSender<writer::Record>>,
+    /// Or why there is none that takes them.
+    records: Result<SyncSender<writer::Record>, Unkept>,
     lost: Arc<AtomicU64>,
     tell: Tell,
     writer: Option<JoinHandle<()>>,
@@ -112,6 +113,14 @@ impl std::fmt::Debug for Open {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Open").field("lost", &self.lost).finish_non_exhaustive()
     }
+}
+
+/// Opens a log and leaves it: what cannot be kept is refused before anything runs.
+///
+/// # Errors
+/// As for [`Audit::open`].
+pub fn prepare(path: &Path, service: &str, instance: &str) -> Result<(), AuditError> {
+    writer::Writer::open(path, service, instance, Arc::default()).map(drop)
 }
 
 impl Audit {
@@ -140,7 +149,15 @@ impl Audit {
             .name("audit".to_owned())
             .spawn(move || writer.run(&queue))
             .map_err(|source| AuditError::Write { path: path.to_path_buf(), source })?;
-        Ok(Self(Some(Arc::new(Open { records: Some(records), lost, tell, writer: Some(writer) }))))
+        Ok(Self(Some(Arc::new(Open { records: Ok(records), lost, tell, writer: Some(writer) }))))
+    }
+
+    /// A log that could not be opened: each record is told as lost, and what must not happen
+    /// without one does not.
+    pub fn closed(why: &AuditError, tell: impl Fn(Told<'_>) + Send + Sync + 'static) -> Self {
+        let records = Err(Unkept::Write(why.to_string()));
+        let (lost, tell) = (Arc::new(AtomicU64::new(0)), Arc::new(tell) as Tell);
+        Self(Some(Arc::new(Open { records, lost, tell, writer: None })))
     }
 
     /// Whether records are kept: what is dear to collect need not be otherwise.
@@ -175,21 +192,19 @@ impl Audit {
 
 impl Open {
     fn send(&self, record: writer::Record) -> Result<(), Unkept> {
-        if let Some(records) = &self.records
-            && records.try_send(record).is_ok()
-        {
-            return Ok(());
-        }
-        self.lost.fetch_add(1, Ordering::Relaxed);
-        (self.tell)(Told::Lost(1, &Unkept::Full));
-        Err(Unkept::Full)
+        let sent = self.records.as_ref().map_err(Unkept::clone);
+        let sent = sent.and_then(|it| it.try_send(record).map_err(|_| Unkept::Full));
+        sent.inspect_err(|why| {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            (self.tell)(Told::Lost(1, why));
+        })
     }
 }
 
 impl Drop for Open {
     /// Waits until what was recorded is on the disk.
     fn drop(&mut self) {
-        self.records = None;
+        self.records = Err(Unkept::Full);
         if let Some(writer) = self.writer.take() {
             let _written = writer.join();
         }

@@ -105,7 +105,7 @@ async fn serve(inheritance: Inheritance) -> Result<End, Error> {
     let guard = std::os::unix::process::parent_id();
     let outward = Outward::new(board.clone(), guard);
     let secrets = Handle::new(settings.secrets.clone(), Some(metrics.clone()));
-    let audit = audit::open(&settings, &metrics, &sink)?;
+    let audit = audit::open(&settings, &metrics, &sink);
     let mut parts = Parts {
         board,
         metrics,

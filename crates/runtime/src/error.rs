@@ -9,7 +9,7 @@ use std::{io, path::PathBuf};
 use contract::exit_codes::{self, ExitCode};
 
 use crate::{
-    egress::EgressError, outbox::OutboxError, probe::ProbeError, publish::settings::PublishError,
+    audit::AuditError, egress::EgressError, outbox::OutboxError, probe::ProbeError, publish::settings::PublishError,
     secret::SecretError,
 };
 
@@ -143,6 +143,9 @@ pub enum Error {
         /// How often.
         times: u32,
     },
+    /// The audit log cannot be kept.
+    #[error("{0}")]
+    AuditLog(AuditError),
     /// The file for Kubernetes cannot be used.
     #[error("the termination log `{}` cannot be written: {source}\nhelp: create its directory, or give another file with `--termination-log`", path.display())]
     TerminationLog {
@@ -202,9 +205,10 @@ impl Error {
                 _ => exit_codes::GUARD,
             },
             Self::Taken { .. } | Self::Listen { .. } | Self::Setup { .. } => exit_codes::GUARD,
-            Self::State { .. } | Self::TerminationLog { .. } | Self::Spool { .. } => {
-                exit_codes::STATE
-            }
+            Self::State { .. }
+            | Self::TerminationLog { .. }
+            | Self::Spool { .. }
+            | Self::AuditLog(_) => exit_codes::STATE,
             Self::EngineLost { .. } | Self::Wire { .. } => exit_codes::INTERNAL,
         }
     }

@@ -46,9 +46,10 @@ use self::{
     sweep::remaining,
 };
 use crate::{
+    audit,
     error::Error,
     notify, publish,
-    settings::{Settings, SignalScope},
+    settings::{Identity, Settings, SignalScope},
     sys,
     wire::{App, Environment, LAST_LINES_MAX, Snapshot, Stop, ToEngine, ToGuard},
 };
@@ -136,6 +137,10 @@ impl<'a> Guard<'a> {
         if let Some(spool) = settings.spool() {
             publish::disk::real::prepare(&spool)
                 .map_err(|source| Error::Spool { path: spool, source })?;
+        }
+        if let Some(path) = &settings.audit_log {
+            let Identity { service, instance, .. } = &settings.identity;
+            audit::prepare(path, service, instance).map_err(Error::AuditLog)?;
         }
         let signals = Signals::block()?;
         if getpid().as_raw() != 1 {

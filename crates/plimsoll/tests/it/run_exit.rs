@@ -59,6 +59,23 @@ fn a_port_that_is_taken_is_named_before_anything_is_started() {
 }
 
 #[test]
+fn an_audit_log_that_cannot_be_kept_is_named_before_anything_is_started() {
+    let directory = tempfile::tempdir().unwrap();
+    let (touched, changed) = (directory.path().join("touched"), directory.path().join("changed"));
+    fs::write(&changed, "no line of a chain\n").unwrap();
+    for (log, part) in [
+        (directory.path().to_path_buf(), "cannot write the audit log"),
+        (changed, "was changed"),
+    ] {
+        let touch = format!("touch {}", touched.display());
+        let ended = script(&["--audit-log", log.to_str().unwrap()], &touch).wait(PATIENCE);
+        assert_eq!(ended.code, 74, "{}", ended.stderr);
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+        assert!(!touched.exists(), "the command ran");
+    }
+}
+
+#[test]
 fn an_admin_socket_that_is_left_over_is_replaced_and_one_in_use_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let sock = directory.path().join("admin.sock");

@@ -180,6 +180,19 @@ async fn a_write_that_fails_is_answered_and_told() {
 }
 
 #[tokio::test]
+async fn a_log_that_cannot_be_opened_refuses_what_needs_a_record() {
+    let why = Audit::open(Path::new("/nonexistent/log"), "api", "api-1", |_| ());
+    let heard = Arc::new(Mutex::new(0));
+    let told = Arc::clone(&heard);
+    let count = move |_: Told<'_>| *told.lock().expect("no panic") += 1;
+    let audit = Audit::closed(&why.expect_err("no directory"), count);
+    let why = audit.commit(entry("x")).await.expect_err("there is no log");
+    assert!(matches!(&why, Unkept::Write(it) if it.contains("/nonexistent/log")), "{why}");
+    audit.record(entry("y"));
+    assert_eq!(*heard.lock().expect("no panic"), 2);
+}
+
+#[tokio::test]
 async fn a_sync_that_fails_is_answered_and_told() {
     // It takes every byte and can keep none.
     let (audit, heard) = heard(Path::new("/dev/null"));

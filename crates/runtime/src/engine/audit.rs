@@ -7,8 +7,10 @@
 
 use std::{
     collections::BTreeMap,
-    io,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use contract::log_events;
@@ -16,10 +18,9 @@ use ring::digest::{SHA256, digest};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Parts, narrate, setup};
+use super::{Parts, narrate};
 use crate::{
     audit::{Audit, Entry, Outcome, Told},
-    error::Error,
     logs::{Level, Sink, Value},
     metrics::{GuardCounters, Metrics},
     secret::{Handle, SecretError},
@@ -27,18 +28,23 @@ use crate::{
     wire::Snapshot,
 };
 
-/// Opens the audit log, if there is one.
-pub(super) fn open(settings: &Settings, metrics: &Metrics, sink: &Sink) -> Result<Audit, Error> {
-    let Some(path) = &settings.audit_log else { return Ok(Audit::off()) };
+/// Opens the audit log, if there is one. The guard has seen that it can be kept; where that has
+/// changed since, the service goes on, and what must not happen unrecorded is refused.
+pub(super) fn open(settings: &Settings, metrics: &Metrics, sink: &Sink) -> Audit {
+    let Some(path) = &settings.audit_log else { return Audit::off() };
     let Identity { service, instance, .. } = &settings.identity;
-    let failed = |error| setup("keep its audit log")(io::Error::other(error));
-    let ear = Ear {
+    let ear = Arc::new(Ear {
         counters: metrics.guards(),
         sink: sink.clone(),
         is_failing: AtomicBool::new(false),
         n_lost: AtomicU64::new(0),
+    });
+    let tell = |ear: &Arc<Ear>| {
+        let ear = Arc::clone(ear);
+        move |told: Told<'_>| ear.hear(told)
     };
-    Audit::open(path, service, instance, move |told| ear.hear(told)).map_err(failed)
+    Audit::open(path, service, instance, tell(&ear))
+        .unwrap_or_else(|error| Audit::closed(&error, tell(&ear)))
 }
 
 /// Counts what becomes of records, and says when that changes.
