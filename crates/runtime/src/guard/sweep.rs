@@ -16,7 +16,16 @@ const PROCESSES_MAX: usize = 4 * 1024 * 1024;
 
 /// The processes that are left, without zombies; `spared` and what descends from it is left out.
 pub(super) fn remaining(guard: i32, spared: Option<i32>) -> Vec<i32> {
+    if is_alone_with(guard, spared) {
+        return Vec::new();
+    }
     descendants(&parents(), guard, spared)
+}
+
+/// Whether the kernel lists no child but `spared`: an orphan would be one. It saves looking at every
+/// process of the machine. As PID 1 there may be more, since who entered from outside is no child.
+fn is_alone_with(guard: i32, spared: Option<i32>) -> bool {
+    guard != 1 && spared.is_some_and(|spared| children(guard) == [spared])
 }
 
 /// Kills all that is left. A group is killed as one, so that none of it forks in the meantime.
