@@ -46,6 +46,9 @@ pub fn main() -> ExitCode {
         return report::finish(command::engine::engine());
     }
     let is_run = arguments.get(1).is_some_and(|argument| argument == "run");
+    if is_run && let Some(args) = command::run::quick::read(&arguments[2..]) {
+        return report::finish(command::run::run_process(&args));
+    }
     match parse(command(), arguments, is_run) {
         Ok(cli) => report::finish(command::dispatch(cli)),
         Err(exit) => exit.into(),
@@ -60,6 +63,9 @@ pub fn run_only_main() -> ExitCode {
     }
     if is_engine(&arguments) {
         return report::finish(command::engine::engine());
+    }
+    if let Some(args) = arguments.get(1..).and_then(command::run::quick::read) {
+        return report::finish(command::run::run_process(&args));
     }
     let is_run = arguments.get(1).is_none_or(|argument| argument != "probe");
     match parse(run_only_command(), arguments, is_run) {

@@ -5,6 +5,7 @@
 //! its variable, a variable over the default. Problems are reported all at once. Wrong usage is
 //! exit code 78, since 2 may be the child's.
 
+pub(crate) mod quick;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -141,7 +142,12 @@ fn flag(var: &'static Var) -> Arg {
         .value_parser(value_parser!(OsString))
         .action(ArgAction::Set);
     // `--spa` alone means `--spa on`; nothing else can follow it, since the command needs `--`.
-    if var.form == "on or off" { arg.num_args(0..=1).default_missing_value("on") } else { arg }
+    if is_switch(var) { arg.num_args(0..=1).default_missing_value("on") } else { arg }
+}
+
+/// Whether a flag can be given without a value.
+fn is_switch(var: &Var) -> bool {
+    var.form == "on or off"
 }
 
 /// The flag without its dashes, which is also its id.
