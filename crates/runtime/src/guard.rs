@@ -330,6 +330,8 @@ impl<'a> Guard<'a> {
             }
         };
         self.tell();
+        // From here on it sleeps, perhaps for months.
+        sys::release_start();
     }
 
     fn terminate(&mut self) {

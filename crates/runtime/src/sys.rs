@@ -24,8 +24,51 @@ use nix::{
             SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
         },
     },
-    unistd::{Pid, getpgrp, getppid, setsid, tcsetpgrp},
+    unistd::{Pid, SysconfVar, getpgrp, getppid, setsid, sysconf, tcsetpgrp},
 };
+
+/// Gives back what only the start needed: the clean pages of our own program, which come again from
+/// its file when they are touched, and the free end of the heap.
+pub(crate) fn release_start() {
+    // SAFETY: the callback is called before the call returns, and takes no data.
+    unsafe { libc::dl_iterate_phdr(Some(release_segments), std::ptr::null_mut()) };
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no precondition; nobody else has a pointer to what is free.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
+/// Drops what is mapped of the read-only segments of a loaded object; stops after the first, which
+/// is the program itself.
+extern "C" fn release_segments(
+    object: *mut libc::dl_phdr_info,
+    _: libc::size_t,
+    _: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: the loader passes a valid object with `dlpi_phnum` headers, alive during the call.
+    let (base, headers) = unsafe {
+        let object = &*object;
+        let n_headers = usize::from(object.dlpi_phnum);
+        (object.dlpi_addr, std::slice::from_raw_parts(object.dlpi_phdr, n_headers))
+    };
+    let is_pure = |header: &&libc::Elf64_Phdr| {
+        header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0
+    };
+    let Ok(Some(page)) = sysconf(SysconfVar::PAGE_SIZE) else { return 1 };
+    let page = page.unsigned_abs();
+    for header in headers.iter().filter(is_pure) {
+        let start = (base + header.p_vaddr).next_multiple_of(page);
+        let end = (base + header.p_vaddr + header.p_memsz) / page * page;
+        // SAFETY: a segment that is mapped without write permission holds what its file holds, so
+        // each page that is dropped is read again as it was. Only whole pages of it are named.
+        unsafe {
+            let first = std::ptr::with_exposed_provenance_mut(start as usize);
+            libc::madvise(first, end.saturating_sub(start) as usize, libc::MADV_DONTNEED);
+        }
+    }
+    1
+}
 
 /// What a child does between fork and exec.
 #[derive(Clone, Copy, Debug)]

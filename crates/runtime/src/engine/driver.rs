@@ -272,6 +272,7 @@ impl Driver {
 
     async fn started(&mut self) -> Vec<Event> {
         self.control.ask(&ToGuard::Started).await;
+        sys::release_start();
         if self.settings.workload.has_app() {
             vec![Event::Started]
         } else {
