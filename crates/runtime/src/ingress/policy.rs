@@ -7,6 +7,8 @@
 //!
 //! Invariant: a request passes only if the query said `true`.
 
+mod time;
+
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -213,6 +215,7 @@ fn judge(value: &Value) -> Decision {
 fn compile(settings: &PolicySettings) -> Result<CompiledPolicy, PolicyError> {
     let mut engine = Engine::new();
     engine.set_rego_v0(false);
+    time::add(&mut engine)?;
     let wrong = |error| PolicyError::Compile(format!("{error}"));
     let mut n_policies = 0;
     for path in files(&settings.path)? {
