@@ -58,6 +58,8 @@ use crate::{
 const SWEEP_POLL: Duration = Duration::from_millis(10);
 /// How long an engine has to end after it asked for the exit.
 const ENGINE_EXIT_LIMIT: Duration = Duration::from_millis(500);
+/// From here on it is worth to give pages back before a sleep; to fetch them costs 30 us.
+const LONG_SLEEP: Duration = Duration::from_secs(1);
 /// How often one sweep looks for children that appeared while it killed.
 const HOPS_MAX: usize = 1000;
 const SIGKILL: i32 = nix::libc::SIGKILL;
@@ -232,6 +234,9 @@ impl<'a> Guard<'a> {
             interest.set(PollFlags::POLLOUT, link.is_behind());
             sources.push(PollFd::new(link.as_fd(), interest));
         }
+        if next.is_none_or(|at| at.saturating_sub(now) >= LONG_SLEEP) {
+            sys::release_program();
+        }
         match poll(&mut sources, timeout) {
             Ok(_) | Err(nix::Error::EINTR) => Ok(()),
             Err(errno) => Err(Error::Setup { intent: "wait for events", source: errno.into() }),
@@ -331,7 +336,7 @@ impl<'a> Guard<'a> {
         };
         self.tell();
         // From here on it sleeps, perhaps for months.
-        sys::release_start();
+        sys::trim_heap();
     }
 
     fn terminate(&mut self) {

@@ -27,13 +27,16 @@ use nix::{
     unistd::{Pid, SysconfVar, getpgrp, getppid, setsid, sysconf, tcsetpgrp},
 };
 
-/// Gives back what only the start needed: the clean pages of our own program, which come again from
-/// its file when they are touched, and the free end of the heap.
-pub(crate) fn release_start() {
+/// Gives back the clean pages of our own program: they come again from its file when touched.
+pub(crate) fn release_program() {
     // SAFETY: the callback is called before the call returns, and takes no data.
     unsafe { libc::dl_iterate_phdr(Some(release_segments), std::ptr::null_mut()) };
+}
+
+/// Gives back the free end of the heap.
+pub(crate) fn trim_heap() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: no precondition; nobody else has a pointer to what is free.
+    // SAFETY: no precondition; nobody has a pointer to what is free.
     unsafe {
         libc::malloc_trim(0)
     };
