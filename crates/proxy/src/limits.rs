@@ -84,3 +84,12 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Times one request is offered to an upstream's connections that turn out dead.
 pub const ATTEMPTS_MAX: u32 = 3;
+
+/// Bytes of a site's file that is kept in memory; larger ones are read for each request.
+pub const SHELF_FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a site's files that are kept in memory, together.
+pub const SHELF_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Names under which a site's files are kept in memory.
+pub const SHELF_PAGES_MAX: usize = 1024;
