@@ -49,6 +49,9 @@ impl Default for Limits {
 /// Bytes that one direction of a connection holds in user space before it stops reading.
 pub const BUFFER_BYTES_MAX: usize = 128 * 1024;
 
+/// Bytes of an answer, head and all, above which its head is written by itself.
+pub const HEAD_ALONE_BYTES_MIN: usize = 64 * 1024;
+
 /// Header fields of one message; above: 431. Hyper's own default, which keeps its table inline.
 pub const HEADERS_MAX: usize = 100;
 

@@ -90,6 +90,31 @@ async fn ranges_and_head_work() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_too_large_to_keep_is_sent_whole_and_in_parts() {
+    let (directory, front) = site(false).await;
+    let text: String = (0..60_000).map(|line| format!("{line:>7}\n")).collect();
+    write(&directory.path().join("dist"), "large.txt", &text);
+    let answer = get(&front, "/large.txt", "").await;
+    assert_eq!(field(&answer, "content-length"), Some("480000"));
+    assert!(answer.split_once("\r\n\r\n").unwrap().1 == text, "not the file");
+    let answer = get(&front, "/large.txt", "Range: bytes=8000-399999\r\n").await;
+    assert_eq!(field(&answer, "content-range"), Some("bytes 8000-399999/480000"));
+    assert!(answer.split_once("\r\n\r\n").unwrap().1 == &text[8000..400_000], "not the part");
+}
+
+#[tokio::test]
+async fn a_part_of_a_file_that_has_changed_is_not_sent() {
+    let (_directory, front) = site(false).await;
+    let answer = get(&front, "/plain.txt", "").await;
+    let tag = field(&answer, "etag").unwrap();
+    let same = get(&front, "/plain.txt", &format!("Range: bytes=2-4\r\nIf-Range: {tag}\r\n")).await;
+    assert!(same.ends_with("\r\n\r\n234"), "{same}");
+    let other = get(&front, "/plain.txt", "Range: bytes=2-4\r\nIf-Range: \"old\"\r\n").await;
+    assert_eq!(status(&other), "HTTP/1.1 200 OK");
+    assert!(other.ends_with("\r\n\r\n0123456789"), "{other}");
+}
+
+#[tokio::test]
 async fn nothing_outside_and_nothing_hidden_is_ever_read() {
     for is_spa in [false, true] {
         let (_directory, front) = site(is_spa).await;

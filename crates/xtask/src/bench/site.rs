@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -19,6 +20,8 @@ use crate::tools;
 
 const ROUNDS: usize = 3;
 const SECONDS: u32 = 3;
+/// Until the files are older than what ours takes for a rebuild that may go on; a site mostly is.
+const SETTLE: Duration = Duration::from_secs(4);
 /// Sizes of the files, bytes.
 const FILES: [(&str, usize); 2] = [("index.html", 1024), ("app-3f2a9c1b.js", 100 * 1024)];
 
@@ -51,6 +54,7 @@ pub(super) fn measure(program: &Path, effort: Effort) -> Result<Section> {
             .arg(directory.path().join("errors"))
             .stdin(Stdio::null()),
     )?;
+    std::thread::sleep(SETTLE);
     await_listener(ours)?;
     await_listener(theirs)?;
     let mut rows = Vec::new();
