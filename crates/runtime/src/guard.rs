@@ -50,7 +50,7 @@ use crate::{
     error::Error,
     notify, publish,
     settings::{Identity, Settings, SignalScope},
-    sys,
+    sys::{self, ProgramPages},
     wire::{App, Environment, LAST_LINES_MAX, Snapshot, Stop, ToEngine, ToGuard},
 };
 
@@ -127,6 +127,7 @@ struct Guard<'a> {
     app_group: Option<i32>,
     /// Whether the kernel killed something of ours because memory ran out.
     is_oom: bool,
+    program_pages: ProgramPages,
 }
 
 impl<'a> Guard<'a> {
@@ -183,6 +184,7 @@ impl<'a> Guard<'a> {
             last_lines: Vec::new(),
             app_group: None,
             is_oom: false,
+            program_pages: ProgramPages::find(),
         })
     }
 
@@ -235,7 +237,7 @@ impl<'a> Guard<'a> {
             sources.push(PollFd::new(link.as_fd(), interest));
         }
         if next.is_none_or(|at| at.saturating_sub(now) >= LONG_SLEEP) {
-            sys::release_program();
+            self.program_pages.release();
         }
         match poll(&mut sources, timeout) {
             Ok(_) | Err(nix::Error::EINTR) => Ok(()),

@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    ops::Range,
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
         unix::process::CommandExt,
@@ -27,10 +28,59 @@ use nix::{
     unistd::{Pid, SysconfVar, getpgrp, getppid, setsid, sysconf, tcsetpgrp},
 };
 
-/// Gives back the clean pages of our own program: they come again from its file when touched.
-pub(crate) fn release_program() {
-    // SAFETY: the callback is called before the call returns, and takes no data.
-    unsafe { libc::dl_iterate_phdr(Some(release_segments), std::ptr::null_mut()) };
+/// The pages of our own program that hold what its file holds: they can be given back, and come
+/// again when they are touched.
+#[derive(Debug, Default)]
+pub(crate) struct ProgramPages(Vec<Range<usize>>);
+
+impl ProgramPages {
+    /// Looks for them.
+    pub(crate) fn find() -> Self {
+        let mut pages = Self::default();
+        let found: *mut Self = &raw mut pages;
+        // SAFETY: the callback is called before the call returns, and takes the pointer for what
+        // it is; nobody else uses it meanwhile.
+        unsafe { libc::dl_iterate_phdr(Some(note_segments), found.cast()) };
+        pages
+    }
+
+    /// Gives them back.
+    pub(crate) fn release(&self) {
+        for Range { start, end } in &self.0 {
+            let first = std::ptr::with_exposed_provenance_mut(*start);
+            // SAFETY: a segment that is mapped without write permission holds what its file holds,
+            // so each page that is dropped is read again as it was. Only whole pages are named.
+            unsafe { libc::madvise(first, end - start, libc::MADV_DONTNEED) };
+        }
+    }
+}
+
+/// Notes the read-only segments of a loaded object; stops after the first, the program itself.
+extern "C" fn note_segments(
+    object: *mut libc::dl_phdr_info,
+    _: libc::size_t,
+    found: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: the loader passes a valid object with `dlpi_phnum` headers, alive during the call,
+    // and what `find` gave it.
+    let (base, headers, pages) = unsafe {
+        let object = &*object;
+        let n_headers = usize::from(object.dlpi_phnum);
+        let headers = std::slice::from_raw_parts(object.dlpi_phdr, n_headers);
+        (object.dlpi_addr, headers, &mut *found.cast::<ProgramPages>())
+    };
+    let Ok(Some(page)) = sysconf(SysconfVar::PAGE_SIZE) else { return 1 };
+    let page = page.unsigned_abs();
+    for header in headers {
+        let start = (base + header.p_vaddr).next_multiple_of(page);
+        let end = (base + header.p_vaddr + header.p_memsz) / page * page;
+        let is_pure = header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0;
+        if let (true, Ok(start), Ok(end)) = (is_pure && start < end, start.try_into(), end.try_into())
+        {
+            pages.0.push(start..end);
+        }
+    }
+    1
 }
 
 /// Gives back the free end of the heap.
@@ -40,37 +90,6 @@ pub(crate) fn trim_heap() {
     unsafe {
         libc::malloc_trim(0)
     };
-}
-
-/// Drops what is mapped of the read-only segments of a loaded object; stops after the first, which
-/// is the program itself.
-extern "C" fn release_segments(
-    object: *mut libc::dl_phdr_info,
-    _: libc::size_t,
-    _: *mut libc::c_void,
-) -> libc::c_int {
-    // SAFETY: the loader passes a valid object with `dlpi_phnum` headers, alive during the call.
-    let (base, headers) = unsafe {
-        let object = &*object;
-        let n_headers = usize::from(object.dlpi_phnum);
-        (object.dlpi_addr, std::slice::from_raw_parts(object.dlpi_phdr, n_headers))
-    };
-    let is_pure = |header: &&libc::Elf64_Phdr| {
-        header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0
-    };
-    let Ok(Some(page)) = sysconf(SysconfVar::PAGE_SIZE) else { return 1 };
-    let page = page.unsigned_abs();
-    for header in headers.iter().filter(is_pure) {
-        let start = (base + header.p_vaddr).next_multiple_of(page);
-        let end = (base + header.p_vaddr + header.p_memsz) / page * page;
-        // SAFETY: a segment that is mapped without write permission holds what its file holds, so
-        // each page that is dropped is read again as it was. Only whole pages of it are named.
-        unsafe {
-            let first = std::ptr::with_exposed_provenance_mut(start as usize);
-            libc::madvise(first, end.saturating_sub(start) as usize, libc::MADV_DONTNEED);
-        }
-    }
-    1
 }
 
 /// What a child does between fork and exec.

@@ -272,7 +272,7 @@ impl Driver {
 
     async fn started(&mut self) -> Vec<Event> {
         self.control.ask(&ToGuard::Started).await;
-        sys::release_program();
+        sys::ProgramPages::find().release();
         sys::trim_heap();
         if self.settings.workload.has_app() {
             vec![Event::Started]
