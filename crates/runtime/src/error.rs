@@ -9,8 +9,8 @@ use std::{io, path::PathBuf};
 use contract::exit_codes::{self, ExitCode};
 
 use crate::{
-    audit::AuditError, egress::EgressError, outbox::OutboxError, probe::ProbeError, publish::settings::PublishError,
-    secret::SecretError,
+    audit::AuditError, egress::EgressError, outbox::OutboxError, probe::ProbeError,
+    publish::settings::PublishError, secret::SecretError,
 };
 
 /// What went wrong, with the data needed to mend it.

@@ -75,7 +75,9 @@ extern "C" fn note_segments(
         let start = (base + header.p_vaddr).next_multiple_of(page);
         let end = (base + header.p_vaddr + header.p_memsz) / page * page;
         let is_pure = header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0;
-        if let (true, Ok(start), Ok(end)) = (is_pure && start < end, start.try_into(), end.try_into())
+        if let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end))
+            && is_pure
+            && start < end
         {
             pages.0.push(start..end);
         }

@@ -63,10 +63,9 @@ fn an_audit_log_that_cannot_be_kept_is_named_before_anything_is_started() {
     let directory = tempfile::tempdir().unwrap();
     let (touched, changed) = (directory.path().join("touched"), directory.path().join("changed"));
     fs::write(&changed, "no line of a chain\n").unwrap();
-    for (log, part) in [
-        (directory.path().to_path_buf(), "cannot write the audit log"),
-        (changed, "was changed"),
-    ] {
+    for (log, part) in
+        [(directory.path().to_path_buf(), "cannot write the audit log"), (changed, "was changed")]
+    {
         let touch = format!("touch {}", touched.display());
         let ended = script(&["--audit-log", log.to_str().unwrap()], &touch).wait(PATIENCE);
         assert_eq!(ended.code, 74, "{}", ended.stderr);

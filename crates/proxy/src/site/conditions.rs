@@ -103,8 +103,8 @@ fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
 }
 
-/// Whether a field names a tag that is the one; `None` when there is no such field. A tag comes with
-/// its quotes, and with whether it is weak.
+/// Whether a field names a tag that is the one; `None` when there is no such field. A tag comes
+/// with its quotes, and with whether it is weak.
 fn has_tag(
     headers: &HeaderMap,
     name: &HeaderName,

@@ -22,8 +22,9 @@ pub(super) fn remaining(guard: i32, spared: Option<i32>) -> Vec<i32> {
     descendants(&parents(), guard, spared)
 }
 
-/// Whether the kernel lists no child but `spared`: an orphan would be one. It saves looking at every
-/// process of the machine. As PID 1 there may be more, since who entered from outside is no child.
+/// Whether the kernel lists no child but `spared`: an orphan would be one. It saves looking at
+/// every process of the machine. As PID 1 there may be more, since who entered from outside is no
+/// child.
 fn is_alone_with(guard: i32, spared: Option<i32>) -> bool {
     guard != 1 && spared.is_some_and(|spared| children(guard) == [spared])
 }
