@@ -4,6 +4,8 @@ mod cli;
 #[cfg(test)]
 mod discovery;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod render;
 #[cfg(test)]
 mod run_chaos;
