@@ -36,7 +36,7 @@ enum Chore {
         #[arg(long)]
         fix: bool,
     },
-    /// Write the generated pages under docs/reference
+    /// Write the generated pages under docs/reference, and docs/gallery.md
     Docs {
         /// Write nothing; exit with 1 if a page is stale
         #[arg(long)]

@@ -19,7 +19,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("fleet", &["contract", "manifest", "proxy", "wiring"]),
     ("plimsoll", &["blueprint", "contract", "fleet", "manifest", "proxy", "runtime"]),
     ("testkit", &[]),
-    ("xtask", &["contract", "manifest", "plimsoll", "testkit"]),
+    ("xtask", &["blueprint", "contract", "manifest", "plimsoll", "testkit"]),
 ];
 
 /// The page with the table.
