@@ -33,6 +33,9 @@ pub(crate) mod port {
     pub(crate) const ELASTICMQ: u16 = 9324;
     /// The admin listener of `plimsoll run`.
     pub(crate) const ADMIN: u16 = 9460;
+    /// The first listener of `plimsoll run` for calls to somebody else's API, on loopback; the
+    /// next is one higher.
+    pub(crate) const CALLS: u16 = 9480;
 }
 
 /// Who has a server's address.

@@ -9,7 +9,8 @@ use contract::env_vars;
 use manifest::Plan;
 use manifest::names::SecretName;
 use manifest::plan::{Kind, Service, UseTarget};
-use manifest::template::Template;
+use manifest::template::{Output, Part, Template};
+use wiring::Calls;
 
 use crate::address::{self, Place, port, resolve};
 use crate::timing::StopTimes;
@@ -42,9 +43,10 @@ impl Environment {
     pub(crate) fn of(plan: &Plan, service: &Service, place: Place) -> Environment {
         let mut all = Environment::default();
         let name = &service.name;
+        let calls = calls(plan, service, place);
         for (key, template) in &service.env {
             // What only says an order, such as `uses` of a job, has no address to give.
-            let Some(value) = resolve(plan, place, template) else { continue };
+            let Some(value) = resolve(plan, place, &through(&calls, template)) else { continue };
             let brought = service.uses.iter().find(|(_, used)| used.env.get(key) == Some(template));
             let because = match brought {
                 Some((used, _)) => format!("services.{name}.uses.{used}"),
@@ -58,8 +60,17 @@ impl Environment {
             let because = format!("services.{name}.secrets");
             all.vars.insert(secret.to_string(), Var { value, because, is_ours: false });
         }
+        for (key, value) in crate::worker::defaults(service) {
+            let because = format!("services.{name}.run");
+            let var = Var { value, because, is_ours: false };
+            all.vars.entry(key.to_owned()).or_insert(var);
+        }
         all.add_credentials(plan, service, place);
         all.add_settings(plan, service, place);
+        if let Some((name, value)) = calls.setting() {
+            let because = format!("services.{}.uses", service.name);
+            all.vars.insert(name.to_owned(), Var { value, because, is_ours: true });
+        }
         all
     }
 
@@ -109,13 +120,16 @@ impl Environment {
         set(&env_vars::STATE, STATE_DIR.to_owned());
         set(&env_vars::DRAIN, format!("{}ms", times.drain.0));
         set(&env_vars::STOP_GRACE, format!("{}ms", times.grace.0));
+        set(&env_vars::STOP_BUDGET, format!("{}ms", times.budget.0));
         if let Some(port) = service.port.filter(|_| service.kind != Kind::Static) {
             set(&env_vars::INGRESS, format!("0.0.0.0:{port}"));
         }
         let because = |name: &str| match name {
             "PLIMSOLL_INGRESS" => format!("{at}.port"),
             "PLIMSOLL_DRAIN" => format!("{at}.drain"),
-            "PLIMSOLL_STOP_GRACE" | "PLIMSOLL_STOP_SIGNAL" => format!("{at}.stop"),
+            "PLIMSOLL_STOP_GRACE" | "PLIMSOLL_STOP_BUDGET" | "PLIMSOLL_STOP_SIGNAL" => {
+                format!("{at}.stop")
+            }
             "PLIMSOLL_READY_HTTP" | "PLIMSOLL_LIVE_HTTP" | "PLIMSOLL_START_TIMEOUT" => {
                 format!("{at}.health")
             }
@@ -141,6 +155,29 @@ impl Environment {
             self.secrets.extend(asked);
         }
     }
+}
+
+/// The calls of a service to `http` resources, through listeners of `run` in its container. An
+/// address with a secret in it is called directly.
+fn calls(plan: &Plan, service: &Service, place: Place) -> Calls {
+    let taken = [service.port, service.metrics.as_ref().and_then(|metrics| metrics.port)];
+    let is_free = |port: &u16| !taken.iter().flatten().any(|taken| taken.get() == *port);
+    let mut ports = (port::CALLS..).filter(is_free);
+    Calls::of(plan, service, &mut |resource| {
+        let port = ports.next()?;
+        let output = Output::Url;
+        let url = address::of_resource(plan, place, plan.resources.get(resource)?, output)?;
+        Some((url.as_literal()?.into_owned(), port))
+    })
+}
+
+/// A template in which calls go where `run` takes them.
+fn through(calls: &Calls, template: &Template) -> Template {
+    let part = |part: &Part| match calls.address(part) {
+        Some(address) => Part::Literal(address.clone()),
+        None => part.clone(),
+    };
+    Template(template.0.iter().map(part).collect())
 }
 
 /// A template as `run` reads it in this place; absent where a part of it has no value.
@@ -204,6 +241,7 @@ environments: {production: {target: host, hosts: [a], domain: shop.example}}
             PLIMSOLL_SERVICE=api  # services.api
             PLIMSOLL_START_TIMEOUT=60000ms  # services.api.health
             PLIMSOLL_STATE=/run/plimsoll  # services.api
+            PLIMSOLL_STOP_BUDGET=34000ms  # services.api.stop
             PLIMSOLL_STOP_GRACE=30000ms  # services.api.stop
             PLIMSOLL_STOP_SIGNAL=TERM  # services.api.stop
             S3_BUCKET=shop-production-files  # services.api.uses.files

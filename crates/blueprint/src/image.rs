@@ -43,8 +43,9 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// The image of a service; absent for one that no release has, only an earlier environment.
-    pub(crate) fn of(platform: &Platform, service: &Service) -> Option<Image> {
+    /// The image of a service in an environment; absent for one that no release has, only an
+    /// earlier environment.
+    pub(crate) fn of(platform: &Platform, plan: &Plan, service: &Service) -> Option<Image> {
         let owner = service.from.as_ref().unwrap_or(&service.name);
         let (context, dockerfile) = platform.dockerfile(owner)?;
         let has_cuda = service.gpu.as_ref().is_some_and(|gpu| gpu.cuda.is_some());
@@ -55,7 +56,7 @@ impl Image {
             dockerfile: dockerfile.to_owned(),
             stage: if has_cuda { format!("{stage}.cuda") } else { stage },
             dev_stage: is_made.then_some("sources"),
-            repository: repository(platform.released(), service),
+            repository: repository(plan, service),
             suffix: if has_cuda { "-cuda" } else { "" },
         })
     }

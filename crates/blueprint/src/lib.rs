@@ -18,8 +18,11 @@ mod environment;
 mod image;
 mod json;
 mod node;
+#[cfg(test)]
+mod promises;
 mod text;
 mod timing;
+mod worker;
 mod yaml;
 
 pub use artifact::{Artifact, Artifacts, Trace};

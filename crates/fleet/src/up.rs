@@ -22,7 +22,6 @@
 
 mod assemble;
 mod board;
-mod calls;
 mod engine;
 mod error;
 mod request;
@@ -69,6 +68,8 @@ pub struct Options {
     pub edge_port: u16,
     /// Whether a failure at the first start leaves the rest running.
     pub keeps_going: bool,
+    /// Whether first data is loaded, once, after the migrations.
+    pub seeds: bool,
     /// A health gate for all services in place of the manifest's.
     pub start_limit: Option<Duration>,
     /// The environment of `plimsoll up`; secrets come from here first.
@@ -81,8 +82,8 @@ impl Options {
     /// What holds unless told otherwise.
     pub fn new(dir: PathBuf, state: StateDir, exe: PathBuf) -> Self {
         let (variables, dotenv) = (BTreeMap::new(), BTreeMap::new());
-        let (edge_port, keeps_going, start_limit) = (EDGE_PORT, false, None);
-        Self { dir, state, exe, edge_port, keeps_going, start_limit, variables, dotenv }
+        let (edge_port, keeps_going, seeds, start_limit) = (EDGE_PORT, false, false, None);
+        Self { dir, state, exe, edge_port, keeps_going, seeds, start_limit, variables, dotenv }
     }
 }
 

@@ -14,8 +14,8 @@ use crate::{
     },
     plan::{
         CloudProvider, ErrorsBackend, Gate, LanguageVersion, LogsBackend, MetricsBackend, Overlap,
-        PackageManager, ResourceType, Restart, Severity, Signal, Target, TracesBackend, Verify,
-        Weekday,
+        PackageManager, ResourceType, Restart, Severity, Signal, SiteServer, Target, TracesBackend,
+        Verify, Weekday,
     },
     span::Spanned,
     syntax::{Node, Shape},
@@ -117,6 +117,7 @@ worded! {
     Signal, "a signal";
     Overlap, "an overlap";
     Restart, "a restart policy";
+    SiteServer, "a server of sites";
     Verify, "a frequency";
     Weekday, "a weekday";
     MetricsBackend, "a metrics backend";

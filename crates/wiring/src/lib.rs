@@ -6,6 +6,7 @@
 //!
 //! Invariant: what is set here has the name and the form that `contract::env_vars` says.
 
+mod calls;
 mod probes;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use manifest::Plan;
 use manifest::plan::Service;
 use manifest::template::Template;
 
+pub use calls::{Calls, Locate, called};
 pub use probes::probes;
 
 /// Turns a template into a text; absent where a part of it has no value in this place.

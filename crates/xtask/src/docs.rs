@@ -31,8 +31,7 @@ fn pages(root: &Path) -> Result<Vec<(String, String)>> {
         ("metrics.md", contract::reference::metrics()),
         ("plimsoll.schema.json", schema()),
     ];
-    let reference =
-        reference.into_iter().map(|(name, text)| (format!("{DIRECTORY}/{name}"), text));
+    let reference = reference.into_iter().map(|(name, text)| (format!("{DIRECTORY}/{name}"), text));
     Ok(reference.chain([(gallery::PAGE.to_owned(), gallery::page(root)?)]).collect())
 }
 
@@ -74,8 +73,7 @@ fn differing(root: &Path, pages: &[(String, String)]) -> Result<Vec<String>> {
     let is_stale = |(path, text): &&(String, String)| {
         std::fs::read_to_string(root.join(path)).ok().as_ref() != Some(text)
     };
-    let mut stale: Vec<_> =
-        pages.iter().filter(is_stale).map(|(path, _)| path.clone()).collect();
+    let mut stale: Vec<_> = pages.iter().filter(is_stale).map(|(path, _)| path.clone()).collect();
     let Ok(entries) = std::fs::read_dir(root.join(DIRECTORY)) else { return Ok(stale) };
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot list `{DIRECTORY}`"))?;

@@ -32,6 +32,7 @@ pub(super) use mock::redirections;
 pub(super) use ports::{Published, published};
 pub(super) use resource::file_systems;
 pub(super) use secret::{Maker, Secret, key as secret_file, secrets};
+pub(super) use service::{COLLECTOR, collector};
 pub(super) use stack::{migration_name, origin, version_variable};
 
 /// Writes the files.

@@ -13,6 +13,7 @@ mod ignore;
 mod java;
 mod last;
 mod native;
+mod nginx;
 mod node;
 mod python;
 mod recipe;
@@ -41,6 +42,9 @@ pub(super) fn render(platform: &Platform, files: &mut Files<'_>) {
         let path = family.path();
         files.text(path.clone(), &dockerfile(platform, family));
         files.text(format!("{path}.dockerignore"), &ignore::text(family, &families));
+        for (name, text) in last::site_configs(family) {
+            files.text(crate::detect::join(&family.context, &name), &squeeze(&text));
+        }
     }
     files.json("docker-bake.json", &bake::tree(platform, &families));
 }
@@ -86,8 +90,9 @@ fn dockerfile(platform: &Platform, family: &Family<'_>) -> String {
     let mut names: Vec<String> =
         family.services.iter().map(|service| format!("`{}`", service.name)).collect();
     names.rotate_right(1);
-    let natives = native.text.iter().map(|stage| stage.trim_end());
-    let stages = [recipe.stages.trim_end()].into_iter().chain(natives);
+    let sites = last::sites(platform, family, &recipe);
+    let more = native.text.iter().chain(&sites).map(|stage| stage.trim_end());
+    let stages = [recipe.stages.trim_end()].into_iter().chain(more);
     let stages: Vec<&str> = stages.filter(|text| !text.is_empty()).collect();
     let secrets = recipe
         .secret

@@ -81,6 +81,15 @@ fn asked(platform: &Platform) -> Vec<Asked> {
             });
         }
     }
+    if platform.plans().iter().any(|plan| compose::collector(plan).is_some()) {
+        asked.push(Asked {
+            mark: Some(Mark("observability.traces".to_owned())),
+            meaning: "Collector that traces go to, by OTLP over HTTP. Optional.".to_owned(),
+            name: compose::COLLECTOR.to_owned(),
+            value: "http://collector.example:4318".to_owned(),
+            is_optional: true,
+        });
+    }
     if let Some(plan) = platform.local() {
         let file = compose::file_name(platform, plan);
         for (resource, name, mock) in compose::redirections(plan) {

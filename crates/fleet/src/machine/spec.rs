@@ -54,10 +54,10 @@ pub enum Restart {
     Never,
 }
 
-/// A build or a migration, run once for all items that name it.
+/// A build, a migration or first data, run once for all items that name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskSpec {
-    /// Which of the two.
+    /// Which of them.
     pub kind: TaskKind,
     /// The item it is named after.
     pub owner: ItemId,
@@ -76,6 +76,8 @@ pub enum TaskKind {
     Build,
     /// Brings a database to what an item expects.
     Migrate,
+    /// Loads first data, once in the life of a platform.
+    Seed,
 }
 
 impl TaskKind {
@@ -83,7 +85,7 @@ impl TaskKind {
     pub(super) fn state(self) -> State {
         match self {
             Self::Build => State::Building,
-            Self::Migrate => State::Migrating,
+            Self::Migrate | Self::Seed => State::Migrating,
         }
     }
 }
@@ -93,6 +95,7 @@ impl std::fmt::Display for TaskKind {
         f.write_str(match self {
             Self::Build => "build",
             Self::Migrate => "migration",
+            Self::Seed => "first data",
         })
     }
 }

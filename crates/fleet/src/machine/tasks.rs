@@ -202,6 +202,10 @@ impl Machine {
     /// Marks the tasks of an item to run anew, and what shares its builds to be replaced after.
     pub(super) fn redo_tasks(&mut self, id: ItemId, now: Millis) {
         for task in self.spec.items[id].tasks.clone() {
+            let is_seed = self.spec.tasks[task].kind == TaskKind::Seed;
+            if is_seed && self.tasks[task].state == TaskState::Done {
+                continue;
+            }
             self.tasks[task].redo();
             if self.spec.tasks[task].kind != TaskKind::Build {
                 continue;

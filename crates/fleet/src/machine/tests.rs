@@ -104,6 +104,26 @@ fn a_platform_starts_in_the_order_of_its_uses_and_runs_a_shared_task_once() {
 }
 
 #[test]
+fn first_data_is_loaded_once_however_often_files_change() {
+    let mut spec = shop();
+    spec.tasks.push(task(TaskKind::Seed, 1, &[0], &[0, 1]));
+    spec.items[API].tasks.push(2);
+    let mut m = Machine::new(spec, 1);
+    m.on(Event::Begin, 0);
+    m.on(ready(DB, 1), 1);
+    m.on(built(0, 1), 2);
+    let after_migration = on(&mut m, built(1, 1), 3);
+    assert_eq!(after_migration, [Effect::RunTask { task: 2, run: 1 }, start(WORKER, 1)]);
+    assert_eq!(on(&mut m, built(2, 1), 4), [start(API, 1)]);
+    m.on(ready(API, 1), 5);
+    let after_change = on(&mut m, Event::Changed(API), 6);
+    assert_eq!(after_change, [Effect::RunTask { task: 0, run: 2 }]);
+    assert_eq!(on(&mut m, built(0, 2), 7), [Effect::RunTask { task: 1, run: 2 }]);
+    let runs_again = |effect: &Effect| matches!(effect, Effect::RunTask { task: 2, .. });
+    assert!(!on(&mut m, built(1, 2), 8).iter().any(runs_again));
+}
+
+#[test]
 fn a_stop_goes_in_reverse_order_of_uses() {
     let mut m = running_shop();
     let stop = |item| Effect::Stop { item, run: 1 };

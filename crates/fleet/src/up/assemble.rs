@@ -7,10 +7,11 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 
 use manifest::Plan;
-use manifest::plan::{HeartbeatVia, Item, Kind, Restart, Service, UseTarget};
+use manifest::plan::{Command, HeartbeatVia, Item, Kind, Restart, Service, UseTarget};
+use wiring::Calls;
 
 use super::values::{Address, Values, secret};
-use super::{Error, Options, Problem, calls, service};
+use super::{Error, Options, Problem, service};
 use crate::driver::{Launch, TaskLaunch, holder_of, is_free};
 use crate::edge;
 use crate::machine::{
@@ -20,6 +21,8 @@ use crate::resource::{self, Place, Provided};
 
 /// How long a build may take: a first one fetches and compiles everything.
 const BUILD_LIMIT_MS: Millis = 30 * 60 * 1000;
+/// How long the first data may take to load.
+const SEED_LIMIT_MS: Millis = 30 * 60 * 1000;
 /// How long a resource may take to start: a database may have to recover.
 const RESOURCE_START_LIMIT_MS: Millis = 60_000;
 /// How long a resource may take to end.
@@ -127,8 +130,8 @@ fn addresses(plan: &Plan, options: &Options) -> Result<BTreeMap<String, Address>
         let route = service.route.first();
         let public_url = route.map(|route| edge::public_url(plan, route, options.edge_port));
         let mut calls = BTreeMap::new();
-        for (resource, _) in calls::used(plan, service) {
-            calls.insert(resource.to_owned(), free_port(options)?);
+        for (resource, _) in wiring::called(plan, service) {
+            calls.insert(resource.to_string(), free_port(options)?);
         }
         all.insert(name.to_string(), Address { port, public_url, calls });
     }
@@ -262,10 +265,11 @@ impl<'a> Assembly<'a> {
         names.filter_map(|name| self.ids.get(name).copied()).collect()
     }
 
-    /// The build of a service, shared with whoever has the same, and its migration.
+    /// The build of a service, shared with whoever has the same, its migration, and its first data
+    /// where those are wanted.
     fn own_tasks(&mut self, service: &Service, owner: ItemId) -> Result<Vec<TaskId>, Vec<Problem>> {
         let values = self.values;
-        let env = service::environment(service, values, &calls::Calls::default())?;
+        let env = service::environment(service, values, &Calls::default())?;
         let directory = service::directory(values.options, service);
         let launch = |words| TaskLaunch {
             item: service.name.to_string(),
@@ -296,20 +300,36 @@ impl<'a> Assembly<'a> {
         if let Some(migrate) = &service.migrate {
             let words =
                 service::words(service, &migrate.run, values).map_err(|problem| vec![problem])?;
-            let is_resource = |id: &ItemId| {
-                let name = &self.out.spec.items[*id].name;
-                self.plan.resources.keys().any(|resource| resource.as_str() == name)
-            };
             let spec = TaskSpec {
                 kind: TaskKind::Migrate,
                 owner,
-                uses: self.uses_of(service).into_iter().filter(is_resource).collect(),
+                uses: self.resources_of(service),
                 after: own.clone(),
                 limit_ms: migrate.timeout.0,
             };
             own.push(self.add_task(spec, launch(words)));
         }
+        if let Some(seed) = wanted_seed(service, values) {
+            let words = service::words(service, seed, values).map_err(|problem| vec![problem])?;
+            let spec = TaskSpec {
+                kind: TaskKind::Seed,
+                owner,
+                uses: self.resources_of(service),
+                after: own.clone(),
+                limit_ms: SEED_LIMIT_MS,
+            };
+            own.push(self.add_task(spec, launch(words)));
+        }
         Ok(own)
+    }
+
+    /// The resources that a service uses: what a migration and first data wait for.
+    fn resources_of(&self, service: &Service) -> Vec<ItemId> {
+        let is_resource = |id: &ItemId| {
+            let name = &self.out.spec.items[*id].name;
+            self.plan.resources.keys().any(|resource| resource.as_str() == name)
+        };
+        self.uses_of(service).into_iter().filter(is_resource).collect()
     }
 
     fn add_task(&mut self, spec: TaskSpec, launch: TaskLaunch) -> TaskId {
@@ -317,6 +337,11 @@ impl<'a> Assembly<'a> {
         self.out.task_launches.push(launch);
         self.out.spec.tasks.len() - 1
     }
+}
+
+/// What loads the first data of a service, if it is asked for.
+fn wanted_seed<'a>(service: &'a Service, values: &Values<'_>) -> Option<&'a Command> {
+    service.seed.as_ref().filter(|_| values.options.seeds)
 }
 
 #[cfg(test)]

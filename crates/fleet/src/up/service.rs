@@ -7,11 +7,11 @@ use contract::env_vars;
 use manifest::Plan;
 use manifest::names::EnvVar;
 use manifest::plan::{Command, Kind, Service, UseTarget};
-use manifest::template::Template;
+use manifest::template::{Output, Template};
 use nix::sys::signal::Signal;
 use serde_json::json;
+use wiring::Calls;
 
-use super::calls::Calls;
 use super::values::Values;
 use super::{Options, Problem};
 use crate::driver::{Check, Program, Setup};
@@ -45,14 +45,14 @@ pub(super) fn program(
         problems.push(problem);
         Vec::new()
     });
-    let calls = Calls::of(plan, service, values);
+    let calls = calls(plan, service, values);
     let mut env = environment(service, values, &calls).unwrap_or_else(|found| {
         problems.extend(found);
         BTreeMap::new()
     });
     let port = values.services.get(name).and_then(|address| address.port);
     env.extend(settings(plan, service, values, port));
-    env.extend(calls.settings().map(|text| (env_vars::EGRESS.name.to_owned(), text)));
+    env.extend(calls.setting().map(|(name, text)| (name.to_owned(), text)));
     let directory = directory(options, service);
     if !directory.is_dir() {
         let service = name.to_owned();
@@ -72,6 +72,15 @@ pub(super) fn program(
         stop_signal: Signal::SIGTERM,
         setup: Setup::RemoveFile(sock.clone()),
         check: Check::Admin(sock),
+    })
+}
+
+/// Calls to `http` resources, through listeners on ports that are free here.
+fn calls(plan: &Plan, service: &Service, values: &Values<'_>) -> Calls {
+    let ports = values.services.get(service.name.as_str()).map(|address| &address.calls);
+    Calls::of(plan, service, &mut |resource| {
+        let url = values.resources.get(resource.as_str())?.get(&Output::Url)?;
+        Some((url.clone(), *ports?.get(resource.as_str())?))
     })
 }
 

@@ -36,7 +36,7 @@ pub use self::{
     service::{
         Drain, Gate, Gpu, Health, Heartbeat, HeartbeatVia, Kind, Limits, MetricsEndpoint, Overlap,
         QueueScale, Restart, Route, Scale, Schedule, Security, Service, Severity, Signal,
-        SmokeCheck, Static, Stop, Use, UseTarget, Watch,
+        SiteServer, SmokeCheck, Static, Stop, Use, UseTarget, Watch,
     },
     slo::{Availability, CustomSlo, Freshness, Latency, Sli, Slo, Success},
 };

@@ -23,7 +23,7 @@ words!(
         Web = "web",
         /// Runs until it is stopped, without a port.
         Worker = "worker",
-        /// A built site, served by `plimsoll run --static`.
+        /// A built site.
         Static = "static",
         /// Runs at the times of its `schedule`.
         Cron = "cron",
@@ -389,6 +389,16 @@ pub struct Schedule {
     pub timeout: Millis,
 }
 
+words!(
+    /// What sends the files of a site in its image.
+    SiteServer {
+        /// `plimsoll run --static`: nothing else is in the image.
+        Plimsoll = "plimsoll",
+        /// nginx, with `plimsoll run` in front of it.
+        Nginx = "nginx",
+    }
+);
+
 /// A built site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Static {
@@ -398,4 +408,6 @@ pub struct Static {
     pub spa: bool,
     /// Content-Security-Policy, when the default is too strict.
     pub csp: Option<String>,
+    /// What sends the files in its image.
+    pub server: SiteServer,
 }

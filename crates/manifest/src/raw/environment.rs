@@ -66,6 +66,8 @@ keys! {
         tag ["tag"]: String = "none";
         /// Who must approve a deploy.
         approve ["approve"]: Vec<Spanned<String>> = "nobody";
+        /// Image repository of this environment.
+        image ["image"]: String = "the manifest's";
         /// Kubernetes namespace.
         namespace ["namespace"]: String = "`<app>-<environment>` in a cluster";
         /// Where the infrastructure is rented.

@@ -14,7 +14,7 @@ use crate::{
     keys::keys,
     merge::{Field, Loose, Table, replaced},
     names::{Domain, EnvVar, HttpPath, Malformed, RelativePath, ServiceName, VerbName, not_a},
-    plan::{Gate, LanguageVersion, Overlap, PackageManager, Restart, Severity, Signal},
+    plan::{Gate, LanguageVersion, Overlap, PackageManager, Restart, Severity, Signal, SiteServer},
     scalar::{Cron, SecretNames, Status, Text, short},
     span::Spanned,
     syntax::{Node, Shape},
@@ -265,6 +265,8 @@ keys! {
         spa ["spa"]: bool = "true";
         /// Content-Security-Policy, when the default is too strict.
         csp ["csp"]: String = "same origin only";
+        /// What sends the files in its image; `plimsoll up` always does it itself.
+        server ["server"]: SiteServer = "`plimsoll`";
     }
 }
 

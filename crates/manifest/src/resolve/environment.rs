@@ -4,6 +4,7 @@ use super::{Chosen, Resolver};
 use crate::{
     diagnostics::{Code, Problem},
     manifest::{BUILT_IN_ENVIRONMENT, Manifest},
+    merge::Field,
     names::Domain,
     plan::{Cloud, CloudProvider, Environment, Owners, Target},
     raw::environment::{RawCloud, RawEnvironment, RawOwners},
@@ -65,6 +66,13 @@ impl Resolver<'_> {
             namespace,
             cloud: raw.cloud.get().and_then(|cloud| self.cloud(cloud)),
         }
+    }
+
+    /// The image repository: the environment's own, or the manifest's.
+    pub(super) fn image_repository(&mut self, of_all: &Field<String>) -> Option<String> {
+        let raw = self.environment.raw.as_ref();
+        let own = raw.map(|raw| raw.value.image.clone()).filter(Field::is_set);
+        self.opt("", "image", own.as_ref().unwrap_or(of_all))
     }
 
     fn cloud(&mut self, cloud: &Spanned<RawCloud>) -> Option<Cloud> {

@@ -258,7 +258,7 @@ impl Resolver<'_> {
         let start_order = self.start_order(&services, &resources);
         let observability = self.observability(&environment, &owners, &app);
         Plan {
-            image: self.opt("", "image", &raw.image),
+            image: self.image_repository(&raw.image),
             promotion: self.manifest.environments().into_iter().cloned().collect(),
             policies: self.policies(),
             app,

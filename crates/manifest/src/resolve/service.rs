@@ -13,8 +13,8 @@ use crate::{
     merge::{Field, Table, Written},
     names::{Domain, ServiceName},
     plan::{
-        Command, Environment, Kind, Migrate, Owners, Restart, Route, Service, SmokeCheck, Static,
-        Verb,
+        Command, Environment, Kind, Migrate, Owners, Restart, Route, Service, SiteServer,
+        SmokeCheck, Static, Verb,
     },
     raw::{
         command::RawCommand,
@@ -290,6 +290,7 @@ impl Resolver<'_> {
         Some(Static {
             spa: self.or(at, "spa", &raw.spa, || true),
             csp: self.opt(at, "csp", &raw.csp),
+            server: self.or(at, "server", &raw.server, || SiteServer::Plimsoll),
             dir: self.opt(at, "dir", &raw.dir)?,
         })
     }

@@ -267,3 +267,25 @@ fn using_a_service_without_a_port_sets_the_order_and_no_variable() {
     assert!(plan.services[&service("a")].env.is_empty());
     assert_eq!(plan.start_order, [Item::Service(service("b")), Item::Service(service("a"))]);
 }
+
+#[test]
+fn an_environment_may_have_images_of_its_own_and_a_site_a_server() {
+    let text = "
+plimsoll: 1
+app: shop
+image: ghcr.io/acme/shop
+services: {page: {static: {dir: dist, server: nginx}, port: 4173}, docs: {static: dist, port: 4174}}
+environments:
+  staging: {target: host, hosts: [a], domain: stg.shop.example}
+  production: {target: host, hosts: [b], domain: shop.example, image: registry.example/live}
+";
+    let plan = |name| resolved(text, name).plan;
+    assert_eq!(plan("staging").image.as_deref(), Some("ghcr.io/acme/shop"));
+    assert_eq!(plan("production").image.as_deref(), Some("registry.example/live"));
+    let servers: Vec<_> = plan("staging")
+        .services
+        .values()
+        .map(|service| service.site.as_ref().map_or("none", |site| site.server.as_str()))
+        .collect();
+    assert_eq!(servers, ["plimsoll", "nginx"]);
+}

@@ -31,6 +31,7 @@ use crate::{age, report};
 const EXAMPLE: &str = "\
 Example:
   plimsoll up                          start everything, rebuild what changes, Ctrl-C to stop
+  plimsoll up --seed                   the same, with the first data of each service
   plimsoll up shop --only api --port 9000";
 
 const AFTER: &str = "\
@@ -64,6 +65,9 @@ pub struct UpArgs {
     /// Leave the rest running when something fails at its first start
     #[arg(long)]
     keep_going: bool,
+    /// Load the first data of services that have a `seed`, after their migrations
+    #[arg(long)]
+    seed: bool,
     /// Keep the state in `.plimsoll` of this directory [default: the manifest's]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -172,6 +176,7 @@ fn options(args: &UpArgs, platform: &Platform, state: StateDir) -> anyhow::Resul
     Ok(Options {
         edge_port: args.port,
         keeps_going: args.keep_going,
+        seeds: args.seed,
         variables: variables.collect(),
         dotenv: up::read_dotenv(&directory)?,
         ..Options::new(directory, state, program)

@@ -77,6 +77,21 @@ fn rendered(name: &str) -> Tree {
     tree(directory.path(), |path| !sources.contains_key(path))
 }
 
+/// A recognisable value of a secret.
+fn planted(name: &str) -> String {
+    format!("planted-value-of-{}", name.to_lowercase())
+}
+
+/// Names of the secrets of an example, as `secrets/README.md` lists them: environment and name.
+fn secrets(files: &Tree) -> Vec<(String, String)> {
+    let listed = files["secrets/README.md"].lines().filter_map(|line| {
+        let path = line.strip_prefix("| `secrets/")?.split('`').next()?;
+        let (environment, name) = path.split_once('/')?;
+        Some((environment.to_owned(), name.to_owned()))
+    });
+    listed.collect()
+}
+
 /// The first line in which two texts differ.
 fn difference(is: &str, wanted: &str) -> String {
     let mut pairs = (1..).zip(is.lines().zip(wanted.lines()));
@@ -105,4 +120,37 @@ fn every_example_holds_what_is_rendered_for_it() {
     }
     let help = "render them again with UPDATE_EXPECT=1, and read the diff";
     assert!(wrong.is_empty(), "{}\n{help}", wrong.join("\n"));
+}
+
+#[test]
+fn no_value_of_a_secret_gets_into_a_file() {
+    for name in EXAMPLES {
+        let files = rendered(name);
+        let secrets = secrets(&files);
+        assert!(!secrets.is_empty(), "{name} has secrets");
+        let directory = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        sources(name).iter().for_each(|(path, text)| write(path, text));
+        let mut dotenv = String::new();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        for (environment, secret) in &secrets {
+            dotenv.push_str(&format!("{secret}={}\n", planted(secret)));
+            command.env(secret, planted(secret));
+            write(&format!("secrets/{environment}/{secret}"), &planted(secret));
+        }
+        write(".env", &dotenv);
+        let output = command.arg("render").current_dir(directory.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for said in [&output.stdout, &output.stderr] {
+            assert!(!String::from_utf8_lossy(said).contains("planted-value"), "{name}");
+        }
+        for (path, text) in tree(directory.path(), |path| files.contains_key(path)) {
+            assert!(!text.contains("planted-value"), "{name}/{path} holds a secret");
+            assert_eq!(text, files[&path], "{name}/{path} depends on the environment");
+        }
+    }
 }

@@ -28,6 +28,7 @@ const CHART_OF: &str = "agent";
 const ABOUT: &[(&str, &str, &str)] = &[
     ("", "Dockerfile", "stages of the images: dependencies, build, and a last one without a shell"),
     ("", ".dockerignore", "what the build may not see"),
+    ("", "nginx.conf", "how nginx sends the site"),
     ("docker-bake.json", "", "builds and tags all images with one command"),
     ("compose.dev.yaml", "", "everything on a developer's machine, with reload"),
     ("compose.prod.yaml", "", "production on one host: limits, read-only roots, networks per edge"),
@@ -35,7 +36,11 @@ const ABOUT: &[(&str, &str, &str)] = &[
     ("caddy/", ".Caddyfile", "the edge of a host: names, paths, certificates"),
     ("mocks/", ".json", "the answer of a mock to every call; edit it"),
     (".env.example", "", "every variable that any service reads, and where it comes from"),
-    ("secrets/README.md", "", "the secrets of each environment: who reads, makes and replaces them"),
+    (
+        "secrets/README.md",
+        "",
+        "the secrets of each environment: who reads, makes and replaces them",
+    ),
     ("secrets/.gitignore", "", "keeps the values out of the repository"),
     ("Makefile", "", "the verbs of a developer's day"),
     ("docs/PORTS.md", "", "which port is whose"),
@@ -112,7 +117,9 @@ pub(super) fn page(root: &Path) -> Result<String> {
 }
 
 fn no_words(path: &str) -> String {
-    format!("the gallery has no words for `{path}`: write a line in crates/xtask/src/docs/gallery.rs")
+    format!(
+        "the gallery has no words for `{path}`: write a line in crates/xtask/src/docs/gallery.rs"
+    )
 }
 
 /// One example.
@@ -130,7 +137,8 @@ impl Platform {
     fn read(root: &Path, name: &'static str) -> Result<Platform> {
         let read = |file: &str| {
             let path = format!("examples/{name}/{file}");
-            std::fs::read_to_string(root.join(&path)).with_context(|| format!("cannot read `{path}`"))
+            std::fs::read_to_string(root.join(&path))
+                .with_context(|| format!("cannot read `{path}`"))
         };
         let text = read("plimsoll.yaml")?;
         let bad = |problem: String| anyhow!("`examples/{name}/plimsoll.yaml`: {problem}");
@@ -164,7 +172,7 @@ impl Platform {
             let files = self.files.iter().filter(|(_, of)| of.as_str() == target.name);
             let mut rows = String::new();
             for (path, _) in files.filter(|(path, _)| !path.contains("/templates/")) {
-                let _ = writeln!(rows, "| [`{path}`]({directory}/{path}) | {} |", about(path)?);
+                let _ = writeln!(rows, "| [{path}]({directory}/{path}) | {} |", about(path)?);
             }
             if !rows.is_empty() {
                 let help = first_upper(target.help);
@@ -175,7 +183,9 @@ impl Platform {
     }
 
     fn write_services(&self, page: &mut String) -> Result<()> {
-        page.push_str("\n| service | kind | runs | port | uses |\n| --- | --- | --- | --- | --- |\n");
+        page.push_str(
+            "\n| service | kind | runs | port | uses |\n| --- | --- | --- | --- | --- |\n",
+        );
         for service in self.released()?.services.values() {
             let port = service.port.map_or_else(String::new, |port| port.to_string());
             let uses: Vec<&str> = service.uses.values().map(|used| target(&used.target)).collect();

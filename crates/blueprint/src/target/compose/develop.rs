@@ -40,7 +40,7 @@ fn shell(script: String) -> Vec<String> {
 
 /// What happens when sources change.
 pub(super) fn watch(stack: &Stack<'_>, service: &Service) -> Option<Node> {
-    let image = Image::of(stack.platform, service).filter(|_| service.watch.enabled)?;
+    let image = Image::of(stack.platform, stack.plan, service).filter(|_| service.watch.enabled)?;
     let ignored: Vec<&str> = NEVER_WATCHED
         .iter()
         .copied()

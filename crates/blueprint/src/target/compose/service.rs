@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use manifest::plan::{Gate, Kind, ResourceSpec, Restart, Service, UseTarget};
-use manifest::units::{Bytes, Millis};
+use manifest::Plan;
+use manifest::plan::{Gate, Kind, ResourceSpec, Restart, Service, TracesBackend, UseTarget};
+use manifest::units::Bytes;
 
 use super::hardening::{self, Share, confine, size};
 use super::stack::{Stack, escaped, migration_name, version_variable};
@@ -12,16 +13,12 @@ use crate::address::Place;
 use crate::environment::{Environment, STATE_DIR};
 use crate::image::Image;
 use crate::node::{Map, Node};
-use crate::timing::StopTimes;
+use crate::timing::{HealthTimes, StopTimes, duration};
 
 /// Where images have the program that answers for them.
 const PLIMSOLL_RUN: &str = "/usr/local/bin/plimsoll-run";
-/// Between two questions of the engine whether a container is well.
-const HEALTH_INTERVAL: &str = "10s";
 /// How long a developer's container may take to build and to start.
 const BUILD_TIME: &str = "15m";
-/// How long the answer may take.
-const HEALTH_TIMEOUT: &str = "5s";
 
 pub(super) fn container(stack: &Stack<'_>, service: &Service) -> Node {
     let at = format!("services.{}", service.name);
@@ -78,7 +75,7 @@ fn comment(stack: &Stack<'_>, service: &Service) -> Option<String> {
 
 /// Where the image comes from: a developer's is built here, all others were published.
 pub(super) fn image_of(stack: &Stack<'_>, service: &Service, container: Map) -> Map {
-    let Some(image) = Image::of(stack.platform, service) else { return container };
+    let Some(image) = Image::of(stack.platform, stack.plan, service) else { return container };
     if stack.is_dev {
         let own = image.dev_stage.filter(|_| develop::has_own_stage(service));
         let build = Map::new()
@@ -107,10 +104,28 @@ pub(super) fn common(
         if var.is_ours { ours.put(name, node) } else { app.put(name, node) }
     }
     app.0.extend(ours.0);
+    if let Some(endpoint) = collector(stack.plan) {
+        let value = format!("${{{COLLECTOR}:-{}}}", escaped(endpoint));
+        app.put(COLLECTOR, Node::from(value).because("observability.traces"));
+    }
     container
         .with("environment", app)
         .with_any("secrets", Node::list(secret::mounted(environment)))
         .with_any("volumes", Node::list(volumes(stack, service)))
+}
+
+/// The variable that every OpenTelemetry library reads, and `plimsoll run` too.
+pub(in crate::target) const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// Where traces go unless the variable says otherwise; nothing if they are not wanted, or go where
+/// only a cluster has a collector. An empty address sends none.
+pub(in crate::target) fn collector(plan: &Plan) -> Option<&str> {
+    let traces = &plan.observability.traces;
+    match traces.backend {
+        TracesBackend::Otlp => Some(traces.endpoint.as_deref().unwrap_or_default()),
+        TracesBackend::Tempo | TracesBackend::Xray if super::is_dev(plan) => Some(""),
+        TracesBackend::Tempo | TracesBackend::Xray | TracesBackend::None => None,
+    }
 }
 
 fn volumes(stack: &Stack<'_>, service: &Service) -> Vec<Node> {
@@ -199,26 +214,18 @@ fn shares_schema(stack: &Stack<'_>, service: &Service, owner: &Service) -> bool 
 }
 
 fn health(stack: &Stack<'_>, service: &Service) -> Node {
+    let times = HealthTimes::of(service);
     let start_period = match stack.is_dev {
         true => BUILD_TIME.to_owned(),
-        false => duration(service.health.start_timeout),
+        false => duration(times.start_period),
     };
     Map::new()
         .with("test", Node::row(["CMD", PLIMSOLL_RUN, "probe", "ready"]))
-        .with("interval", HEALTH_INTERVAL)
-        .with("timeout", HEALTH_TIMEOUT)
-        .with("retries", service.health.fall)
+        .with("interval", duration(times.interval))
+        .with("timeout", duration(times.timeout))
+        .with("retries", times.retries)
         .with("start_period", start_period)
         .into()
-}
-
-/// A duration as Compose reads it.
-fn duration(millis: Millis) -> String {
-    if millis.0.is_multiple_of(1000) {
-        format!("{}s", millis.0 / 1000)
-    } else {
-        format!("{}ms", millis.0)
-    }
 }
 
 fn restart(service: &Service) -> Node {

@@ -441,31 +441,31 @@ fn a_mock_answers_where_the_manifest_says_so() {
     check(
         "{type: http, via: mock, port: 8089}",
         expect![[r#"
-          it:
-            image: wiremock/wiremock:3.13.1
-            command: ["--port", "8089"]
-            volumes:
-              - ./mocks/it:/home/wiremock/mappings:ro
-            healthcheck:
-              test: ["CMD-SHELL", "if command -v wget >/dev/null; then wget -q -O /dev/null http://127.0.0.1:8089/__admin/health; elif command -v curl >/dev/null; then curl -fsS -o /dev/null http://127.0.0.1:8089/__admin/health; elif command -v bash >/dev/null; then bash -c ': </dev/tcp/127.0.0.1/8089'; fi"]
-              interval: 10s
-              timeout: 5s
-              retries: 6
-              start_period: 60s
-            networks: ["it"]
-            cap_drop: ["ALL"]
-            security_opt: ["no-new-privileges:true"]
-        api: IT_URL: http://it:8089
-        api: - it
-        api: it:
-    "#]],
+              it:
+                image: wiremock/wiremock:3.13.1
+                command: ["--port", "8089"]
+                volumes:
+                  - ./mocks/it:/home/wiremock/mappings:ro
+                healthcheck:
+                  test: ["CMD-SHELL", "if command -v wget >/dev/null; then wget -q -O /dev/null http://127.0.0.1:8089/__admin/health; elif command -v curl >/dev/null; then curl -fsS -o /dev/null http://127.0.0.1:8089/__admin/health; elif command -v bash >/dev/null; then bash -c ': </dev/tcp/127.0.0.1/8089'; fi"]
+                  interval: 10s
+                  timeout: 5s
+                  retries: 6
+                  start_period: 60s
+                networks: ["it"]
+                cap_drop: ["ALL"]
+                security_opt: ["no-new-privileges:true"]
+            api: IT_URL: http://127.0.0.1:9480
+            api: - it
+            api: it:
+        "#]],
     );
     check(
         "{type: http, url: 'https://pay.example/v1'}",
         expect![[r#"
-        api: IT_URL: https://pay.example/v1
-        api: - outside
-    "#]],
+            api: IT_URL: http://127.0.0.1:9480
+            api: - outside
+        "#]],
     );
 }
 
@@ -757,11 +757,14 @@ fn the_mock_of_an_api_is_there_only_for_who_asks() {
     let artifacts = rendered(WHOLE);
     let file = read(&artifacts, "compose.dev.yaml");
     assert_eq!(file["services"]["pay-mock"]["profiles"][0], "mocks");
-    let url = &file["services"]["api"]["environment"]["PAY_URL"];
-    assert_eq!(url, "${PAY_URL:-https://pay.example/v1}");
+    let environment = &file["services"]["api"]["environment"];
+    assert_eq!(environment["PAY_URL"], "http://127.0.0.1:9480");
+    let calls = environment["PLIMSOLL_EGRESS"].as_str().unwrap();
+    assert!(calls.contains(r#""url":"${PAY_URL:-https://pay.example/v1}""#), "{calls}");
     let file = read(&artifacts, "compose.prod.yaml");
     assert!(file["services"].get("pay-mock").is_none());
-    assert_eq!(file["services"]["api"]["environment"]["PAY_URL"], "https://pay.example/v1");
+    let calls = file["services"]["api"]["environment"]["PLIMSOLL_EGRESS"].as_str().unwrap();
+    assert!(calls.contains(r#""url":"https://pay.example/v1""#), "{calls}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(super) fn tree(platform: &Platform, families: &[Family<'_>]) -> Node {
     let mut names = Vec::new();
     for family in families {
         for service in &family.services {
-            let Some(made) = Image::of(platform, service) else { continue };
+            let Some(made) = Image::of(platform, plan, service) else { continue };
             let name = service.name.to_string();
             targets.put(name.clone(), target(family, &name, &stage(service), ""));
             names.push(name.clone());

@@ -3,14 +3,15 @@
 use askama::Template;
 use contract::env_vars;
 use manifest::plan::{Kind, Language, ResourceSpec, Service, Static, UseTarget};
-use manifest::units::Millis;
 
 use super::DEBIAN;
 use super::native::Native;
+use super::nginx;
 use super::recipe::{self, Base, Recipe, exec_form, quoted};
 use crate::image::{self, Family};
 use crate::platform::Platform;
 use crate::text::Mark;
+use crate::timing::{HealthTimes, duration};
 
 /// Where `plimsoll-run` stands in an image.
 const RUN: &str = "/usr/local/bin/plimsoll-run";
@@ -26,9 +27,6 @@ const CUDA: &[(&str, &str)] = &[
     ("12.9", "12.9.1"),
     ("13.0", "13.0.1"),
 ];
-
-/// What an engine that is busy needs to start the probe's process, beyond what the probe waits.
-const EXEC_START: Millis = Millis(3000);
 
 /// Programs that do not read `PORT`: the variable that they read instead, if there is one, and the
 /// port that they listen on otherwise.
@@ -94,6 +92,32 @@ fn cuda_image(version: &str) -> String {
     format!("nvidia/cuda:{whole}-runtime-ubuntu24.04")
 }
 
+/// The stages that prepare sites for nginx.
+pub(super) fn sites(platform: &Platform, family: &Family<'_>, recipe: &Recipe) -> Vec<String> {
+    nginx::stages(platform, family, SITE, |service, site| copy_site(family, recipe, service, site))
+}
+
+/// The configurations of nginx of a family, by their names in its directory.
+pub(super) fn site_configs(family: &Family<'_>) -> Vec<(String, String)> {
+    let config = |service: &Service| {
+        let text = nginx::config(service, nginx::site(service)?, SITE);
+        Some((nginx::config_name(family, service), text))
+    };
+    family.services.iter().filter_map(|service| config(service)).collect()
+}
+
+/// The instruction that copies a site from where it was built, or stands.
+fn copy_site(family: &Family<'_>, recipe: &Recipe, service: &Service, site: &Static) -> String {
+    let dir = image::clean(site.dir.as_str());
+    let mark = Mark(format!("services.{}.static.dir", service.name));
+    match family.toolchain() {
+        None if dir == "." => format!("{mark}COPY . {SITE}/"),
+        None => format!("{mark}COPY {dir}/ {SITE}/"),
+        Some(_) if dir == "." => format!("{mark}COPY --from=build {}/ {SITE}/", recipe.workdir),
+        Some(_) => format!("{mark}COPY --from=build {}/{dir}/ {SITE}/", recipe.workdir),
+    }
+}
+
 /// What a last stage is made of.
 struct Parts<'a> {
     platform: &'a Platform,
@@ -109,13 +133,14 @@ impl Parts<'_> {
         let user = service.security.user;
         let at = format!("services.{}", service.name);
         let exec = [RUN.to_owned(), "--".to_owned()];
-        let site = service.site.as_ref();
+        let site = service.site.as_ref().filter(|_| nginx::site(service).is_none());
         let is_server = matches!(service.kind, Kind::Web | Kind::Static | Kind::Worker);
         let command = self.command();
         let without = site.is_none() && command.is_none();
         let about = without.then(|| self.why_no_command());
         let command = command.map(|words| {
-            let mark = Mark(format!("{at}.run"));
+            let key = if service.site.is_some() { "static" } else { "run" };
+            let mark = Mark(format!("{at}.{key}"));
             format!("{mark}{}", exec_form(&words))
         });
         Last {
@@ -125,13 +150,17 @@ impl Parts<'_> {
             stage: image::stage(service),
             copies: self.copies(),
             env: self.env(),
-            workdir: if site.is_some() { SITE.to_owned() } else { self.recipe.workdir.clone() },
+            workdir: self.workdir(),
             user: format!("{}USER {user}:{user}", Mark(format!("{at}.security.user"))),
             port: service.port.map(|port| format!("{}EXPOSE {port}", Mark(format!("{at}.port")))),
             healthcheck: is_server.then(|| self.healthcheck()),
             entrypoint: exec_form(if site.is_some() { &exec[..1] } else { &exec }),
             command,
         }
+    }
+
+    fn workdir(&self) -> String {
+        if self.service.site.is_some() { SITE.to_owned() } else { self.recipe.workdir.clone() }
     }
 
     fn why_no_command(&self) -> String {
@@ -145,12 +174,18 @@ impl Parts<'_> {
 
     /// The words of its command, if they are the same everywhere.
     fn command(&self) -> Option<Vec<String>> {
+        if nginx::site(self.service).is_some() {
+            return Some(vec!["nginx".to_owned()]);
+        }
         let words = image::run(self.platform, self.service)?;
         words.iter().map(|word| word.as_literal().map(std::borrow::Cow::into_owned)).collect()
     }
 
     /// What it stands on, and why if that is not distroless.
     fn base(&self) -> (String, Option<String>) {
+        if nginx::site(self.service).is_some() {
+            return (nginx::BASE.to_owned(), None);
+        }
         let is_site = self.service.site.is_some();
         if !is_site && self.recipe.base == Base::Node {
             let why = "Its command is for npm and a shell, so this image keeps both: name a program \
@@ -182,8 +217,16 @@ impl Parts<'_> {
     }
 
     fn copies(&self) -> Vec<String> {
+        if nginx::site(self.service).is_some() {
+            let stage = nginx::stage_name(self.service);
+            let config = nginx::config_name(self.family, self.service);
+            return vec![
+                format!("COPY --from={stage} {SITE}/ {SITE}/"),
+                format!("COPY {config} /etc/nginx/nginx.conf"),
+            ];
+        }
         if let Some(site) = &self.service.site {
-            return vec![self.copy_site(site)];
+            return vec![copy_site(self.family, self.recipe, self.service, site)];
         }
         let native = self.native.of(self.service).iter();
         let mut copies: Vec<String> =
@@ -203,19 +246,6 @@ impl Parts<'_> {
         copies
     }
 
-    fn copy_site(&self, site: &Static) -> String {
-        let dir = image::clean(site.dir.as_str());
-        let mark = Mark(format!("services.{}.static.dir", self.service.name));
-        match self.family.toolchain() {
-            None if dir == "." => format!("{mark}COPY . {SITE}/"),
-            None => format!("{mark}COPY {dir}/ {SITE}/"),
-            Some(_) if dir == "." => {
-                format!("{mark}COPY --from=build {}/ {SITE}/", self.recipe.workdir)
-            }
-            Some(_) => format!("{mark}COPY --from=build {}/{dir}/ {SITE}/", self.recipe.workdir),
-        }
-    }
-
     fn env(&self) -> String {
         let service = self.service;
         let mut variables = match service.site {
@@ -228,7 +258,11 @@ impl Parts<'_> {
         if let Some(port) = service.port.filter(|_| service.kind != Kind::Worker) {
             put(&env_vars::INGRESS, format!("0.0.0.0:{port}"));
         }
-        if let Some(site) = &service.site {
+        if nginx::site(service).is_some() {
+            put(&env_vars::APP_PORT, nginx::PORT.to_string());
+            // It ends at once by TERM, and after the last answer by QUIT.
+            put(&env_vars::SIGNAL_REWRITE, "TERM:QUIT".to_owned());
+        } else if let Some(site) = &service.site {
             put(&env_vars::STATIC, SITE.to_owned());
             if site.spa {
                 put(&env_vars::SPA, "on".to_owned());
@@ -274,16 +308,16 @@ impl Parts<'_> {
     }
 
     fn healthcheck(&self) -> String {
-        let health = &self.service.health;
+        let times = HealthTimes::of(self.service);
         let mark = Mark(format!("services.{}.health", self.service.name));
         let probe = [RUN, "probe", "ready"].map(str::to_owned);
         format!(
             "{mark}HEALTHCHECK --interval={} --timeout={} --start-period={} --retries={} \\\n    \
              CMD {}",
-            duration(health.interval),
-            duration(Millis(health.timeout.0 + EXEC_START.0)),
-            duration(health.start_timeout),
-            health.fall,
+            duration(times.interval),
+            duration(times.timeout),
+            duration(times.start_period),
+            times.retries,
             exec_form(&probe)
         )
     }
@@ -302,14 +336,5 @@ impl Parts<'_> {
             Some(format!("org.opencontainers.image.{name}={}", value?))
         });
         lines.collect::<Vec<_>>().join(" \\\n      ")
-    }
-}
-
-/// A duration as Docker reads it.
-fn duration(time: Millis) -> String {
-    if time.0.is_multiple_of(1000) {
-        format!("{}s", time.0 / 1000)
-    } else {
-        format!("{}ms", time.0)
     }
 }

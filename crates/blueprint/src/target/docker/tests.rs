@@ -876,3 +876,133 @@ fn a_jar_of_gradle_is_built_by_the_wrapper() {
     "##]],
     );
 }
+
+#[test]
+fn nginx_sends_a_site_behind_plimsoll_run() {
+    let services = "
+  a: {path: a, port: 4173, static: {dir: ., spa: false, server: nginx, csp: \"default-src 'self'\"}}";
+    check(
+        services,
+        &[],
+        "a/Dockerfile",
+        &expect![[r##"
+        # Written by `plimsoll render` from plimsoll.yaml.
+        #
+        # Images: `a`
+        # Build one: docker build --target a --file a/Dockerfile a
+        # Build all: docker buildx bake
+
+        FROM ghcr.io/plimsoll/plimsoll-run:0.1.0 AS plimsoll
+
+        # The site, with a compressed form beside each file that is worth it.
+        FROM debian:bookworm-slim AS a.site
+        COPY . /site/
+        RUN rm -f /site/nginx.conf && \
+            find /site -type f -size +1k \
+                \( -name '*.css' -o -name '*.html' -o -name '*.js' -o -name '*.json' -o -name '*.map' \
+                -o -name '*.mjs' -o -name '*.svg' -o -name '*.txt' -o -name '*.wasm' -o -name '*.xml' \) \
+                -exec gzip --keep --force --best {} +
+
+        FROM nginxinc/nginx-unprivileged:1.28-alpine-slim AS a
+        COPY --from=a.site /site/ /site/
+        COPY nginx.conf /etc/nginx/nginx.conf
+        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+        ENV PLIMSOLL_SERVICE=a \
+            PLIMSOLL_INGRESS=0.0.0.0:4173 \
+            PLIMSOLL_APP_PORT=8081 \
+            PLIMSOLL_SIGNAL_REWRITE=TERM:QUIT
+        WORKDIR /site
+        USER 65532:65532
+        EXPOSE 4173
+        HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
+            CMD ["/usr/local/bin/plimsoll-run", "probe", "ready"]
+        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+        CMD ["nginx"]
+        # Last, since they change with every commit.
+        ARG VERSION=0.0.0-dev
+        ARG REVISION=unknown
+        ARG SOURCE=
+        ENV PLIMSOLL_RELEASE=${VERSION}
+        LABEL org.opencontainers.image.title=a \
+              org.opencontainers.image.vendor=trade \
+              org.opencontainers.image.version="${VERSION}" \
+              org.opencontainers.image.revision="${REVISION}" \
+              org.opencontainers.image.source="${SOURCE}" \
+              org.opencontainers.image.base.name=nginxinc/nginx-unprivileged:1.28-alpine-slim
+    "##]],
+    );
+    check(
+        services,
+        &[],
+        "a/nginx.conf",
+        &expect![[r##"
+        # Written by `plimsoll render` from plimsoll.yaml: how nginx sends the site of `a`.
+        # `plimsoll run` in front of it takes the requests, answers /live, /ready and /health, and writes
+        # the access log.
+        daemon off;
+        worker_processes 1;
+        pid /tmp/nginx.pid;
+        error_log stderr warn;
+
+        events {
+            worker_connections 1024;
+        }
+
+        http {
+            include /etc/nginx/mime.types;
+            default_type application/octet-stream;
+            access_log off;
+            server_tokens off;
+            sendfile on;
+            tcp_nopush on;
+            keepalive_timeout 75s;
+
+            # The root cannot be written.
+            client_body_temp_path /tmp/client;
+            fastcgi_temp_path /tmp/fastcgi;
+            proxy_temp_path /tmp/proxy;
+            scgi_temp_path /tmp/scgi;
+            uwsgi_temp_path /tmp/uwsgi;
+
+            # What the image has compressed already is sent as it is.
+            gzip_static on;
+            gzip on;
+            gzip_vary on;
+            gzip_proxied any;
+            gzip_min_length 1024;
+            gzip_types
+                application/javascript application/json application/manifest+json application/wasm
+                application/xml image/svg+xml text/css text/javascript text/plain;
+
+            # A name that a bundler made of the content is never asked for again.
+            map $uri $cache_control {
+                default "no-cache";
+                "~/(assets|_next|_app|_astro|static|build)/.*[-.][0-9A-Za-z_]{8,}\.[0-9a-z.]+$" "public, max-age=31536000, immutable";
+            }
+
+            server {
+                listen 127.0.0.1:8081;
+                root /site;
+                index index.html;
+                absolute_redirect off;
+
+                add_header Content-Security-Policy "default-src 'self'" always;
+                add_header Cross-Origin-Opener-Policy "same-origin" always;
+                add_header Referrer-Policy "strict-origin-when-cross-origin" always;
+                add_header X-Content-Type-Options "nosniff" always;
+                add_header X-Frame-Options "SAMEORIGIN" always;
+                add_header X-Permitted-Cross-Domain-Policies "none" always;
+                add_header Cache-Control $cache_control;
+
+                location ~ /\.(?!well-known/) {
+                    return 404;
+                }
+
+                location / {
+                    try_files $uri $uri/index.html =404;
+                }
+            }
+        }
+    "##]],
+    );
+}

@@ -12,6 +12,9 @@ use crate::environment::{Environment, Var};
 use crate::platform::Platform;
 use crate::text::Mark;
 
+/// Where `plimsoll run` takes the calls of an application.
+const LOOPBACK: &str = "http://127.0.0.1:";
+
 /// The variables of one service.
 pub(super) struct Group {
     pub(super) service: String,
@@ -86,6 +89,9 @@ impl<'a> Found<'a> {
         about.push_str(match is_secret {
             true => " Required, secret.",
             false if self.var.because.contains(".env.") => " Set by the manifest, not secret.",
+            false if self.var.because.ends_with(".run") => {
+                " Not secret; `env` of the service sets another."
+            }
             false => " Required, not secret.",
         });
         if self.environments.len() < platform.plans().len() {
@@ -101,6 +107,12 @@ impl<'a> Found<'a> {
     fn meaning(&self, name: &str) -> String {
         let template = self.service.env.iter().find(|(key, _)| key.as_str() == name);
         match template.map(|(_, template)| template.0.as_slice()) {
+            Some([Part::Resource { resource, .. }]) if self.var.value.starts_with(LOOPBACK) => {
+                format!(
+                    "Where calls to `{resource}` go: `plimsoll run` makes them, with the limits \
+                     of the manifest."
+                )
+            }
             Some([Part::Resource { resource, output }]) => {
                 let kind = self.plan.resources.get(resource).map(|found| found.spec.kind());
                 let kind = kind.map_or_else(String::new, |kind| format!("{kind} "));
@@ -112,6 +124,9 @@ impl<'a> Found<'a> {
             }
             Some([Part::Secret { name }]) => format!("The secret `{name}`."),
             Some(_) => "The application's own.".to_owned(),
+            None if self.var.because.ends_with(".run") => {
+                "What its program is told, since its command does not say it.".to_owned()
+            }
             None => self.credential().unwrap_or_else(|| format!("The secret `{name}`.")),
         }
     }

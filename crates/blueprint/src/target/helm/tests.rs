@@ -267,8 +267,9 @@ fn the_values_of_a_small_platform() {
               FILES_DIR: /data/files
               JANITOR_ENABLED: "true"
               MAIL_URL: http://mail:8081
-              PAY_URL: https://pay.example/v1
+              PAY_URL: http://127.0.0.1:9480
               PLIMSOLL_DRAIN: 5000ms
+              PLIMSOLL_EGRESS: '{"pay":{"breaker":{"failure_ratio":0.5,"open":"30000ms"},"bulkhead":{"max":100,"queue":100},"listen":"127.0.0.1:9480","retries":{"backoff":"200ms","backoff_max":"2000ms","max":2},"timeout":"34000ms","try_timeout":"10000ms","url":"https://pay.example/v1"}}'
               PLIMSOLL_ENV: production
               PLIMSOLL_INGRESS: "0.0.0.0:8080"
               PLIMSOLL_LISTEN: "0.0.0.0:9460"
@@ -276,6 +277,7 @@ fn the_values_of_a_small_platform() {
               PLIMSOLL_SERVICE: api
               PLIMSOLL_START_TIMEOUT: 60000ms
               PLIMSOLL_STATE: /run/plimsoll
+              PLIMSOLL_STOP_BUDGET: 39000ms
               PLIMSOLL_STOP_GRACE: 30000ms
               PLIMSOLL_STOP_SIGNAL: TERM
               SHELL_TEXT: a $(b)
@@ -336,6 +338,7 @@ fn the_values_of_a_small_platform() {
               env:
                 PLIMSOLL_DRAIN: 0ms
                 PLIMSOLL_PROBES: '{"db":{"gate":["start","ready"],"postgres":"postgres://shop:${secret:DB_PASSWORD}@db-rw:5432/shop","severity":"hard"},"pay":{"gate":["start","ready"],"http":"https://pay.example/v1/","severity":"hard"}}'
+                PLIMSOLL_STOP_BUDGET: 24000ms
                 PLIMSOLL_STOP_GRACE: 20000ms
               without:
                 - PLIMSOLL_INGRESS
@@ -353,6 +356,7 @@ fn the_values_of_a_small_platform() {
               PLIMSOLL_SERVICE: mail
               PLIMSOLL_START_TIMEOUT: 60000ms
               PLIMSOLL_STATE: /run/plimsoll
+              PLIMSOLL_STOP_BUDGET: 79000ms
               PLIMSOLL_STOP_GRACE: 70000ms
               PLIMSOLL_STOP_SIGNAL: TERM
             writable:
@@ -404,6 +408,7 @@ fn the_values_of_a_small_platform() {
               PLIMSOLL_SERVICE: nightly
               PLIMSOLL_START_TIMEOUT: 60000ms
               PLIMSOLL_STATE: /run/plimsoll
+              PLIMSOLL_STOP_BUDGET: 24000ms
               PLIMSOLL_STOP_GRACE: 20000ms
               PLIMSOLL_STOP_SIGNAL: TERM
             secretsFrom:

@@ -68,6 +68,27 @@ fn what_is_from_another_service_shares_its_build_and_migration() {
 }
 
 #[test]
+fn first_data_is_loaded_after_the_migration_if_it_is_asked_for() {
+    let port = unused_port();
+    let mut it = site(&format!(
+        "plimsoll: 1\napp: shop\nservices:\n  api: {{path: api, run: ./api, port: {port}, \
+         migrate: ./migrate up, seed: ./api seed samples, uses: [files]}}\n\
+         resources: {{files: {{type: volume}}}}\n"
+    ));
+    let kinds = |it: &Site| -> Vec<_> {
+        let assembled = assemble(&it.plan, &it.options).unwrap();
+        assembled.spec.tasks.iter().map(|task| task.kind).collect()
+    };
+    assert_eq!(kinds(&it), [TaskKind::Migrate]);
+    it.options.seeds = true;
+    assert_eq!(kinds(&it), [TaskKind::Migrate, TaskKind::Seed]);
+    let assembled = assemble(&it.plan, &it.options).unwrap();
+    assert_eq!(assembled.spec.tasks[1].after, [0]);
+    assert_eq!(assembled.spec.tasks[1].uses, assembled.spec.tasks[0].uses);
+    assert_eq!(assembled.task_launches[1].words, ["./api", "seed", "samples"]);
+}
+
+#[test]
 fn a_service_gets_what_it_uses_and_run_gets_the_rest() {
     let port = unused_port();
     let mut it = site(&format!(

@@ -9,14 +9,14 @@
 
 use std::collections::BTreeMap;
 
+use contract::env_vars;
 use http::Uri;
 use manifest::Plan;
+use manifest::names::ResourceName;
 use manifest::plan::{Http, ResourceSpec, Service, UseTarget};
 use manifest::template::{Output, Part};
 use manifest::units::Ppm;
 use serde_json::{Map, Value, json};
-
-use super::values::Values;
 
 /// The most that `run` takes of each; a manifest may say more.
 const RETRIES_MAX: u32 = 10;
@@ -28,8 +28,8 @@ const FAILURE_RATIO_MIN: f64 = 0.01;
 const BACKOFF_MAX_MS: u64 = 2_000;
 
 /// The calls of one service that go through its `run`.
-#[derive(Debug, Default)]
-pub(super) struct Calls {
+#[derive(Clone, Debug, Default)]
+pub struct Calls {
     /// What `run` is told, by the name it has there.
     declared: Map<String, Value>,
     /// What the application is told, by resource.
@@ -37,47 +37,53 @@ pub(super) struct Calls {
 }
 
 /// The `http` resources that a service uses, with what the manifest says of calls to them.
-pub(super) fn used<'a>(
+pub fn called<'a>(
     plan: &'a Plan,
     service: &'a Service,
-) -> impl Iterator<Item = (&'a str, &'a Http)> {
+) -> impl Iterator<Item = (&'a ResourceName, &'a Http)> {
     service.uses.values().filter_map(|used| {
         let UseTarget::Resource(name) = &used.target else { return None };
         match &plan.resources.get(name)?.spec {
-            ResourceSpec::Http(http) => Some((name.as_str(), http)),
+            ResourceSpec::Http(http) => Some((name, http)),
             _ => None,
         }
     })
 }
 
+/// Where a resource really is, and the port on loopback on which its calls are taken; absent where
+/// nobody knows.
+pub type Locate<'a> = dyn FnMut(&ResourceName) -> Option<(String, u16)> + 'a;
+
 impl Calls {
     /// The calls of a service whose addresses are known.
-    pub(super) fn of(plan: &Plan, service: &Service, values: &Values<'_>) -> Self {
+    pub fn of(plan: &Plan, service: &Service, locate: &mut Locate<'_>) -> Self {
         let mut calls = Self::default();
-        let ports = values.services.get(service.name.as_str()).map(|address| &address.calls);
-        for (resource, http) in used(plan, service) {
-            let url = values.resources.get(resource).and_then(|outputs| outputs.get(&Output::Url));
-            let port = ports.and_then(|ports| ports.get(resource));
-            let (Some(url), Some(port)) = (url.filter(|url| is_base(url)), port) else { continue };
+        for (resource, http) in called(plan, service) {
+            let Some((url, port)) = locate(resource).filter(|(url, _)| is_base(url)) else {
+                continue;
+            };
             // `run` makes variables of these names, and those have no `-`.
-            let name = resource.replace('_', "-");
+            let name = resource.as_str().replace('_', "-");
             if calls.declared.contains_key(&name) {
                 continue;
             }
-            calls.declared.insert(name, declared(url, http, *port));
+            calls.declared.insert(name, declared(&url, http, port));
             let slash = if url.ends_with('/') { "/" } else { "" };
-            calls.addresses.insert(resource.to_owned(), format!("http://127.0.0.1:{port}{slash}"));
+            calls.addresses.insert(resource.to_string(), format!("http://127.0.0.1:{port}{slash}"));
         }
         calls
     }
 
-    /// What `run` is told; none when there is nothing to tell.
-    pub(super) fn settings(&self) -> Option<String> {
-        (!self.declared.is_empty()).then(|| Value::from(self.declared.clone()).to_string())
+    /// The setting that `run` is told; none when there is nothing to tell.
+    #[must_use]
+    pub fn setting(&self) -> Option<(&'static str, String)> {
+        let text = || Value::from(self.declared.clone()).to_string();
+        (!self.declared.is_empty()).then(|| (env_vars::EGRESS.name, text()))
     }
 
     /// Where the application calls, when a placeholder stands for the address of such a resource.
-    pub(super) fn address(&self, part: &Part) -> Option<&String> {
+    #[must_use]
+    pub fn address(&self, part: &Part) -> Option<&String> {
         match part {
             Part::Resource { resource, output: Output::Url } => {
                 self.addresses.get(resource.as_str())
