@@ -7,6 +7,9 @@ use std::path::PathBuf;
 /// Names the cache's directory, in place of the user's.
 const CACHE: &str = "PLIMSOLL_CACHE";
 
+/// Helm, in the cache: its version.
+pub const HELM: &str = "helm-3.22.0";
+
 /// The jars of Kafka's broker, in the cache: its version.
 pub const KAFKA_JARS: &str = "kafka-4.1.1";
 

@@ -8,7 +8,9 @@
 //! Invariant: running it twice does nothing the second time.
 
 mod collector;
+mod custom_resources;
 mod kafka;
+mod kubernetes;
 mod python;
 mod vault;
 
@@ -207,6 +209,20 @@ const PREPARED: &[Prepared] = &[
         install: kafka::install,
         need: Need::Test,
         used_by: "tests: a real broker to publish to",
+    },
+    Prepared {
+        name: "a Kubernetes API server",
+        directory: kubernetes::directory,
+        install: kubernetes::install,
+        need: Need::Test,
+        used_by: "tests: what is rendered is admitted by a cluster (minutes to build)",
+    },
+    Prepared {
+        name: "custom resources of Kubernetes",
+        directory: custom_resources::directory,
+        install: custom_resources::install,
+        need: Need::Test,
+        used_by: "tests: kinds of Argo, KEDA, Prometheus and others",
     },
     Prepared {
         name: "python packages",

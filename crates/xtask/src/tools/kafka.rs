@@ -20,9 +20,14 @@ pub(super) fn directory() -> String {
 
 /// Copies them with Maven.
 pub(super) fn install(into: &Path) -> Result<()> {
+    copy_jars(POM, into)
+}
+
+/// Copies the jars that a project file names, and what they need.
+pub(super) fn copy_jars(pom: &str, into: &Path) -> Result<()> {
     super::run(
         Command::new("mvn")
-            .args(["--quiet", "--batch-mode", "--file", POM, COPY, "-DincludeScope=runtime"])
+            .args(["--quiet", "--batch-mode", "--file", pom, COPY, "-DincludeScope=runtime"])
             .arg(format!("-DoutputDirectory={}", into.display())),
     )
 }
