@@ -2,6 +2,10 @@
 
 mod cli;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod cluster_release;
+#[cfg(test)]
 mod discovery;
 #[cfg(test)]
 mod golden;
