@@ -10,6 +10,10 @@ const CACHE: &str = "PLIMSOLL_CACHE";
 /// Helm, in the cache: its version.
 pub const HELM: &str = "helm-3.22.0";
 
+/// The programs that `plimsoll verify` hands artifacts to, in the cache. A changed list gets a new
+/// number.
+pub const VERIFIERS: &str = "verifiers-1";
+
 /// The jars of Kafka's broker, in the cache: its version.
 pub const KAFKA_JARS: &str = "kafka-4.1.1";
 

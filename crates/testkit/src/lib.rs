@@ -18,10 +18,11 @@ mod process;
 mod redis;
 mod run;
 mod vault;
+mod verifiers;
 mod wait;
 
 pub use aws::Aws;
-pub use cache::{HELM, KAFKA_JARS, PYTHON_PACKAGES, VAULT, python_path, tool_cache};
+pub use cache::{HELM, KAFKA_JARS, PYTHON_PACKAGES, VAULT, VERIFIERS, python_path, tool_cache};
 pub use certificate::Certificate;
 pub use collector::{ArrivedSpan, COLLECTOR, Collector};
 pub use http::{Response, get, get_unix, request, request_unix};
@@ -32,4 +33,5 @@ pub use process::{Marker, children, is_alive, signal};
 pub use redis::Redis;
 pub use run::{Ended, Run};
 pub use vault::Vault;
+pub use verifiers::Verifiers;
 pub use wait::{free_port, lasting_port, wait_for, wait_for_some};

@@ -9,10 +9,12 @@
 
 mod collector;
 mod custom_resources;
+mod helm;
 mod kafka;
 mod kubernetes;
 mod python;
 mod vault;
+mod verifiers;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -103,6 +105,20 @@ const TOOLS: &[Tool] = &[
         source: Source::Debian("nodejs"),
         need: Need::Test,
         used_by: "tests: a Node server under `run`",
+    },
+    Tool {
+        program: "npm",
+        also_in: &[],
+        source: Source::Debian("npm"),
+        need: Need::Test,
+        used_by: "tools: programs that `verify` hands artifacts to",
+    },
+    Tool {
+        program: "make",
+        also_in: &[],
+        source: Source::Debian("make"),
+        need: Need::Test,
+        used_by: "tests: `verify` of a Makefile",
     },
     Tool {
         program: "python3",
@@ -202,6 +218,20 @@ const PREPARED: &[Prepared] = &[
         install: collector::install,
         need: Need::Test,
         used_by: "tests: spans really arrive",
+    },
+    Prepared {
+        name: "helm",
+        directory: helm::directory,
+        install: helm::install,
+        need: Need::Test,
+        used_by: "tests: charts are taken by their own program (a minute or two to build)",
+    },
+    Prepared {
+        name: "programs that verify",
+        directory: verifiers::directory,
+        install: verifiers::install,
+        need: Need::Test,
+        used_by: "tests: every artifact is taken by the program that it is for",
     },
     Prepared {
         name: "jars of Kafka",
