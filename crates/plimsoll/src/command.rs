@@ -25,6 +25,7 @@ pub mod start;
 pub mod status;
 pub mod stop;
 pub mod up;
+pub mod verify;
 pub mod version;
 
 use std::io::Write;
@@ -71,6 +72,7 @@ enum Command {
     Plan(plan::PlanArgs),
     Explain(explain::ExplainArgs),
     Render(render::RenderArgs),
+    Verify(verify::VerifyArgs),
     Patch(patch::PatchArgs),
     Eject(eject::EjectArgs),
     Schema(schema::SchemaArgs),
@@ -104,6 +106,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Plan(args) => plan::plan(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Render(args) => render::render(&args),
+        Command::Verify(args) => verify::verify(&args),
         Command::Patch(args) => patch::patch(&args),
         Command::Eject(args) => eject::eject(&args),
         Command::Schema(_) => schema::schema(),

@@ -61,3 +61,5 @@ mod up_harness;
 mod up_lives;
 #[cfg(test)]
 mod up_serves;
+#[cfg(test)]
+mod verify;
