@@ -27,6 +27,7 @@ pub mod journal;
 mod lane;
 mod level;
 mod logfmt;
+mod object;
 mod pump;
 mod redact;
 mod settings;

@@ -17,7 +17,7 @@ use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use super::alias::{self, Alias, Scalar, Told};
 use super::escape::{push_escaped, push_string};
 use super::logfmt::{self, Role};
-use super::{Level, Stream};
+use super::{Level, Stream, object};
 use crate::board::Identity;
 
 /// Longest key of a field or alias, bytes; a longer key is none of ours.
@@ -246,11 +246,51 @@ fn as_object<'a>(text: &'a str, context: &Context) -> Option<(&'a str, Present)>
     if !object.starts_with('{') || !object.ends_with('}') {
         return None;
     }
+    if let Some(present) = as_plain(object, context) {
+        return Some((object, present));
+    }
     let mut reader = serde_json::Deserializer::from_str(object);
     let is_strict = needs_strictness(object.as_bytes());
     let present = reader.deserialize_map(Keys { context, is_strict }).ok()?;
     reader.end().ok()?;
     Some((object, present))
+}
+
+/// What a plain object has; none when it is not plain, which says nothing else of it.
+fn as_plain(object: &str, context: &Context) -> Option<Present> {
+    let mut seen = [""; PLAIN_KEYS_MAX];
+    let (mut n_keys, mut marks) = (0, 0_u64);
+    let mut present = Present { is_empty: true, ..Present::default() };
+    let is_plain = object::members(object, |key, value| {
+        // Two keys with one mark are seldom the same, and the same keys have one mark.
+        let mark = mark(key);
+        let is_double = marks & mark != 0 && seen[..n_keys].contains(&key);
+        if is_double || n_keys == PLAIN_KEYS_MAX {
+            return false;
+        }
+        seen[n_keys] = key;
+        (n_keys, marks, present.is_empty) = (n_keys + 1, marks | mark, false);
+        match context.meaning(key) {
+            Some(Key::Field(index)) => present.fields |= 1 << index,
+            Some(Key::Alias(alias)) => match serde_json::from_str::<Scalar<'_>>(value) {
+                Ok(scalar) => present.told.read(alias, &scalar),
+                Err(_) => return false,
+            },
+            None => {}
+        }
+        true
+    });
+    is_plain.then_some(present)
+}
+
+/// Most keys of a plain object.
+const PLAIN_KEYS_MAX: usize = 24;
+
+/// One bit that the length and the ends of a key choose.
+fn mark(key: &str) -> u64 {
+    let ends = [key.as_bytes().first(), key.as_bytes().last()];
+    let sum = ends.into_iter().flatten().fold(key.len(), |sum, byte| sum * 7 + usize::from(*byte));
+    1 << (sum % 64)
 }
 
 /// The object that a line of logfmt means.

@@ -244,19 +244,15 @@ fn is_node_place(line: &[u8]) -> bool {
 
 /// Whether the name of an error ends the line or stands before a colon.
 fn is_thrown(line: &[u8]) -> bool {
-    if line.starts_with(b"Exception in thread ") {
-        return true;
-    }
-    THROWN.iter().any(|word| {
-        let ends = word.find_iter(line).map(|at| at + word.needle().len());
-        ends.into_iter().any(|end| matches!(line.get(end), None | Some(b':')))
-    })
+    let is_name = |text: &[u8]| THROWN.iter().any(|word| text.ends_with(word));
+    line.starts_with(b"Exception in thread ")
+        || is_name(line)
+        || memchr::memchr_iter(b':', line).any(|colon| is_name(&line[..colon]))
 }
 
+const THROWN: [&[u8]; 3] = [b"Exception", b"Error", b"Throwable"];
 static PANICKED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("panicked at"));
 static SERVING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("http: panic serving"));
-static THROWN: LazyLock<[Finder<'static>; 3]> =
-    LazyLock::new(|| ["Exception", "Error", "Throwable"].map(Finder::new));
 
 #[cfg(test)]
 mod tests {

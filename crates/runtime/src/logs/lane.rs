@@ -318,7 +318,9 @@ impl Maker<'_> {
         let bytes = if is_changed { &**self.clean } else { bytes };
         let line = Line { bytes, is_cut, is_trace };
         let is_lossy = enrich(line, self.ts, self.context, self.out);
-        self.counters.not_utf8.inc_by(u64::from(is_lossy));
+        if is_lossy {
+            self.counters.not_utf8.inc();
+        }
         self.out.push(b'\n');
     }
 

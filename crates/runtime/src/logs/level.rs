@@ -5,8 +5,13 @@
 //! deliberately does not guess from words of the message, nor from the stream: programs write
 //! progress to stderr. Invariant: no word, no alarm: the default is `info`.
 
+use std::ops::RangeInclusive;
+
 /// How far into a line a level is looked for, bytes.
 const SCAN_BYTES_MAX: usize = 200;
+
+/// How long the words are that name a level.
+const WORD_BYTES: RangeInclusive<usize> = 3..=8;
 
 /// How bad a line is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,14 +61,16 @@ impl Level {
         let mut at = 0;
         while at < head.len() {
             let byte = head[at];
-            if byte == 0x1b {
-                at = after_ansi(head, at);
-            } else if byte.is_ascii_alphabetic() {
+            let kind = KINDS[usize::from(byte)];
+            if kind & LETTER != 0 {
                 let end = word_end(head, at);
-                if let Some(level) = level_of(head, at, end) {
+                let may_be_one = kind & FIRST != 0 && WORD_BYTES.contains(&(end - at));
+                if let Some(level) = may_be_one.then(|| level_of(head, at, end)).flatten() {
                     return Some(level);
                 }
                 at = end;
+            } else if byte == 0x1b {
+                at = after_ansi(head, at);
             } else {
                 at += 1;
             }
@@ -84,9 +91,39 @@ fn after_ansi(head: &[u8], from: usize) -> usize {
 
 fn word_end(head: &[u8], from: usize) -> usize {
     let rest = &head[from..];
-    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    rest.iter().position(|byte| !is_word(byte)).map_or(head.len(), |length| from + length)
+    let end = rest.iter().position(|byte| KINDS[usize::from(*byte)] & WORD == 0);
+    end.map_or(head.len(), |length| from + length)
 }
+
+/// A letter that a level begins with.
+const FIRST: u8 = 1;
+/// A letter.
+const LETTER: u8 = 2;
+/// A letter, a digit or `_`.
+const WORD: u8 = 4;
+
+/// What a byte may be.
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let letter = byte as u8;
+        if letter.is_ascii_alphanumeric() || letter == b'_' {
+            kinds[byte] |= WORD;
+        }
+        if letter.is_ascii_alphabetic() {
+            kinds[byte] |= LETTER;
+        }
+        if matches!(
+            letter.to_ascii_lowercase(),
+            b't' | b'd' | b'i' | b'n' | b'w' | b'e' | b's' | b'f' | b'c' | b'p'
+        ) {
+            kinds[byte] |= FIRST;
+        }
+        byte += 1;
+    }
+    kinds
+};
 
 fn level_of(head: &[u8], start: usize, end: usize) -> Option<Level> {
     let level = Level::named(&head[start..end])?;
@@ -106,7 +143,7 @@ fn level_of(head: &[u8], start: usize, end: usize) -> Option<Level> {
 }
 
 fn named(word: &[u8]) -> Option<Level> {
-    if !(3..=8).contains(&word.len()) {
+    if !WORD_BYTES.contains(&word.len()) {
         return None;
     }
     let mut lower = [0; 8];
@@ -160,6 +197,17 @@ mod tests {
     #[test]
     fn a_part_of_a_word_is_no_level() {
         check("TERRORIZED INFORMATION MY_ERROR_CODE", Level::Info);
+    }
+
+    #[test]
+    fn the_table_knows_the_first_letter_of_every_level() {
+        for letter in b'A'..=b'z' {
+            let named = ["race", "ebug", "bg", "nfo", "nf", "otice", "arn", "arning", "rn", "rror"]
+                .iter()
+                .chain(&["rr", "evere", "atal", "ritical", "rit", "anic", "merg"])
+                .any(|rest| named(&[&[letter], rest.as_bytes()].concat()).is_some());
+            assert_eq!(KINDS[usize::from(letter)] & FIRST != 0, named, "{}", char::from(letter));
+        }
     }
 
     #[test]

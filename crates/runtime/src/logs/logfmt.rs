@@ -32,11 +32,15 @@ pub(super) enum Role {
 /// The object that a line means; none when it is no logfmt. `role` says what a key is.
 pub(super) fn object(line: &str, role: impl Fn(&str) -> Role) -> Option<String> {
     let mut rest = line.trim_matches([' ', '\t', '\r']);
-    let mut out = Vec::with_capacity(line.len() + line.len() / 4);
+    let mut out = Vec::new();
     let (mut pairs, mut is_ours, mut has_message) = (0, false, false);
     while !rest.is_empty() {
         let (key, value, next) = pair(rest)?;
         rest = next.trim_start_matches([' ', '\t']);
+        if pairs == 0 {
+            // Most lines are text, and end at their first word.
+            out.reserve(line.len() + line.len() / 4);
+        }
         out.push(if pairs == 0 { b'{' } else { b',' });
         push_string(&mut out, key);
         out.push(b':');

@@ -2,8 +2,8 @@
 //!
 //! Three steps, in order: the exact values of resolved secrets in every encoding (`values`), what
 //! has the shape of a credential (`rules`), and what stands behind a key such as `password`
-//! (`keys`). One automaton finds the words that the last two begin with, so that a line without
-//! any costs one pass. What is taken is replaced by `[REDACTED:rule]`.
+//! (`keys`). One search finds the words that the last two begin with (`words`), so that a line
+//! without any costs one pass. What is taken is replaced by `[REDACTED:rule]`.
 //!
 //! Values are swapped while lines flow; those that a rotation replaced are searched for
 //! [`RETIRED_FOR`] longer. It deliberately keeps no text and knows no entropy.
@@ -18,6 +18,7 @@ mod keys;
 mod rules;
 mod settings;
 mod values;
+mod words;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +28,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use contract::redactions as ids;
 use regex::bytes::Regex;
 use zeroize::Zeroizing;
@@ -63,7 +63,7 @@ struct Shared {
 
 /// The words that rules and keys begin with.
 struct Words {
-    finder: AhoCorasick,
+    finder: words::Finder,
     /// What each word of the finder means.
     meanings: Vec<Meaning>,
     extra: Vec<ExtraRule>,
@@ -187,6 +187,7 @@ impl Redactor {
             version,
             values,
             room: Room::default(),
+            words_room: words::Room::default(),
             spans: Vec::new(),
             pem_lines_left: 0,
         }
@@ -217,12 +218,7 @@ impl Words {
         for (index, extra) in extra.iter().enumerate() {
             extra.keywords.iter().for_each(|word| add(word, Meaning::Extra(index)));
         }
-        let finder = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(&words)
-            .expect("the settings bound the words");
+        let finder = words::Finder::new(&words);
         let extra = extra.iter().map(ExtraRule::new).collect();
         Self { finder, meanings, extra }
     }
@@ -242,6 +238,7 @@ pub struct Scanner {
     version: u64,
     values: Arc<Values>,
     room: Room,
+    words_room: words::Room,
     spans: Vec<Span>,
     /// While the lines of a private key pass.
     pem_lines_left: u16,
@@ -294,9 +291,7 @@ impl Scanner {
         out.clear();
         self.refresh();
         self.spans.clear();
-        let redactor = self.redactor.clone();
-        let Some(words) = &redactor.shared.words else { return false };
-        self.scan(words, line);
+        self.scan(line);
         if self.pem_lines_left > 0 {
             self.scan_pem(line);
         }
@@ -304,6 +299,8 @@ impl Scanner {
             return false;
         }
         self.merge();
+        let redactor = &self.redactor;
+        let Some(words) = &redactor.shared.words else { return false };
         let counters = &redactor.shared.counters.0;
         let mut from = 0;
         for span in &self.spans {
@@ -325,13 +322,14 @@ impl Scanner {
     pub fn seam(&mut self, text: &[u8], limit: usize) -> usize {
         self.refresh();
         self.spans.clear();
-        let redactor = self.redactor.clone();
-        let Some(words) = &redactor.shared.words else { return limit };
+        if !self.is_on() {
+            return limit;
+        }
         let reach = self.reach();
         let from = limit.saturating_sub(reach);
         let to = text.len().min(limit + reach);
         let pem = self.pem_lines_left;
-        self.scan(words, &text[from..to]);
+        self.scan(&text[from..to]);
         self.pem_lines_left = pem;
         self.merge();
         let torn = self.spans.iter().map(|span| from + span.range.start..from + span.range.end);
@@ -361,19 +359,20 @@ impl Scanner {
     }
 
     /// Finds all that is to be taken, in no order and with overlaps.
-    fn scan(&mut self, words: &Words, line: &[u8]) {
-        let Self { values, room, spans, pem_lines_left, .. } = self;
+    fn scan(&mut self, line: &[u8]) {
+        let Self { redactor, values, room, words_room, spans, pem_lines_left, .. } = self;
+        let Some(words) = &redactor.shared.words else { return };
         values.find(line, room, |range| {
             spans.push(Span { range, rule: SECRET, extra: None, quote: None });
         });
         let mut strings = keys::Strings::default();
         // What a key has taken is not looked into again; so every byte is looked at a few times.
         let mut taken_to = 0;
-        for hit in words.finder.find_overlapping_iter(line) {
-            let meaning = words.meanings[hit.pattern().as_usize()];
-            match meaning {
+        words.finder.find(line, words_room);
+        for hit in &words_room.hits {
+            match words.meanings[hit.word] {
                 Meaning::Rule(index) => {
-                    let Some(range) = by_rule(line, hit.start(), index) else { continue };
+                    let Some(range) = by_rule(line, hit.start, index) else { continue };
                     let rule = FIRST_RULE + index;
                     if RULES[index].id == ids::PRIVATE_KEY && is_open_key(&line[range.clone()]) {
                         *pem_lines_left = PEM_LINES_MAX;
@@ -381,11 +380,11 @@ impl Scanner {
                     spans.push(Span { range, rule, extra: None, quote: None });
                 }
                 Meaning::Key(kind) => {
-                    if hit.start() < taken_to {
+                    if hit.start < taken_to {
                         continue;
                     }
-                    strings.advance(line, hit.start());
-                    let found = keys::value(line, &hit.range(), kind, &strings);
+                    strings.advance(line, hit.start);
+                    let found = keys::value(line, &(hit.start..hit.end), kind, &strings);
                     let Some(found) = found else { continue };
                     taken_to = found.span.end;
                     let rule = if found.is_key { KEY } else { ASSIGNMENT };
@@ -393,7 +392,7 @@ impl Scanner {
                 }
                 Meaning::Extra(index) => {
                     let pattern = &words.extra[index].pattern;
-                    let Some(range) = at_word(pattern, line, hit.start()) else { continue };
+                    let Some(range) = at_word(pattern, line, hit.start) else { continue };
                     spans.push(Span { range, rule: EXTRA, extra: Some(index), quote: None });
                 }
             }
@@ -469,7 +468,8 @@ fn is_open_key(block: &[u8]) -> bool {
 /// What a rule takes at its word.
 fn by_rule(line: &[u8], at: usize, index: usize) -> Option<Range<usize>> {
     let rule = &RULES[index];
-    if !rule.is_inside_words && !is_word_start(line, at) {
+    let is_missing = |byte| memchr::memchr(byte, &line[at..]).is_none();
+    if rule.byte.is_some_and(is_missing) || (!rule.is_inside_words && !is_word_start(line, at)) {
         return None;
     }
     let range = at_word(rules::pattern(index), line, at)?;
@@ -633,6 +633,17 @@ mod tests {
         let off = Redactor::new(&RedactSettings::Off, Counters::default());
         off.set_secrets([("db", "hunter2-hunter3")]);
         assert_eq!(off.redact_str("hunter2-hunter3"), "hunter2-hunter3");
+    }
+
+    #[test]
+    fn a_key_within_a_key_is_no_surprise() {
+        let text = r#"{"keys":["secret","client_secret_key"],"patterns":"off"}"#;
+        let redactor =
+            Redactor::new(&RedactSettings::parse(text).expect("settings"), Counters::default());
+        assert_eq!(
+            redactor.redact_str(r#"{"client_secret_key":"x","a":1}"#),
+            r#"{"client_secret_key":"[REDACTED:key]","a":1}"#
+        );
     }
 
     #[test]

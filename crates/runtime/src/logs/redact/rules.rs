@@ -26,6 +26,8 @@ pub(super) struct Rule {
     pub(super) pattern: &'static str,
     /// What more must hold of what is taken.
     pub(super) holds: fn(&[u8]) -> bool,
+    /// A byte of every match: a pattern is not tried where none follows.
+    pub(super) byte: Option<u8>,
     /// Whether the word may follow a letter or a digit.
     pub(super) is_inside_words: bool,
     /// A text that it changes.
@@ -43,7 +45,16 @@ const fn rule(
     example: &'static str,
     counterexample: &'static str,
 ) -> Rule {
-    Rule { id, keywords, pattern, holds: always, is_inside_words: false, example, counterexample }
+    Rule {
+        id,
+        keywords,
+        pattern,
+        holds: always,
+        byte: None,
+        is_inside_words: false,
+        example,
+        counterexample,
+    }
 }
 
 fn always(_: &[u8]) -> bool {
@@ -226,6 +237,7 @@ pub(super) const RULES: &[Rule] = &[
         "hvs.local",
     ),
     Rule {
+        byte: Some(b'@'),
         is_inside_words: true,
         ..rule(
             ids::URL_USERINFO,
