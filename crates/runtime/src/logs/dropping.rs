@@ -1,8 +1,15 @@
 //! Writes lines to an output that may stop being read, and drops whole lines when it does.
 //!
 //! Only `--on-block drop` writes this way. It deliberately keeps nothing but the rest of the one
-//! line that was being written. Invariant: no line is torn, and each is counted as written or as
-//! dropped.
+//! line that was being written, and that in memory: a pipe that is full cannot take it.
+//!
+//! When the engine is killed, lines that its journal does not call written are still in the app's
+//! pipe, and the next engine writes or drops them. Of the batch that was being written (64 KiB, or
+//! one line) the lines that got through come twice. The one line of which a part got through ends
+//! there, and comes again if its batch does; with two outputs (`raw`), it is ended on the one that
+//! was written last. Lines that were dropped and not yet told are not told.
+//!
+//! Invariant: while the engine lives no line is torn, and each is counted as written or as dropped.
 
 use std::io;
 use std::time::Duration;
@@ -22,10 +29,16 @@ pub(super) struct Dropping {
 }
 
 impl Dropping {
-    /// Writes lines as far as they are read.
-    pub(super) fn write(&mut self, output: &mut Output, batch: &[u8], counters: &StreamCounters) {
+    /// Writes lines as far as they are read; whether the rest of one is owed.
+    pub(super) fn write(
+        &mut self,
+        output: &mut Output,
+        batch: &[u8],
+        counters: &StreamCounters,
+    ) -> bool {
         if !self.settle(output) {
-            return self.drop_lines(batch, counters);
+            self.drop_lines(batch, counters);
+            return true;
         }
         let written = output.write_some(batch, PATIENCE).unwrap_or(0);
         let is_whole = written == 0 || batch[written - 1] == b'\n';
@@ -34,6 +47,7 @@ impl Dropping {
         self.owed.extend_from_slice(&batch[written..kept_to]);
         counters.lines.inc_by(lines_in(&batch[..kept_to]));
         self.drop_lines(&batch[kept_to..], counters);
+        self.is_owing()
     }
 
     /// Whether nothing is owed any more.
@@ -77,7 +91,8 @@ impl Output {
     pub(super) fn write_some(&mut self, bytes: &[u8], patience: Duration) -> io::Result<usize> {
         let mut written = 0;
         while written < bytes.len() && self.can_take(patience) {
-            // A pipe that takes anything takes a page without blocking.
+            // A pipe that takes anything takes a page without blocking, and so the end of a line
+            // that was torn with a byte less.
             let end = bytes.len().min(written + PAGE_BYTES);
             self.write_all(&bytes[written..end])?;
             written = end;
@@ -86,4 +101,4 @@ impl Output {
     }
 }
 
-const PAGE_BYTES: usize = 4096;
+const PAGE_BYTES: usize = 4096 - 1;

@@ -14,8 +14,7 @@
 //!
 //! An output that cannot be spliced to (a file opened for appending, a terminal), a batch larger
 //! than the staging pipe, or a kernel without memory files is written plainly: there, and only
-//! there, a kill during the write repeats the batch, after a line end. It deliberately knows
-//! nothing of lines.
+//! XX
 //!
 //! Invariant: a batch that was noted is written once and its bytes are taken once.
 
@@ -47,7 +46,7 @@ const STAGING_BYTES: i32 = 1024 * 1024;
 const PAGE_BYTES: usize = 4096;
 /// The note is before this position of the journal, what is taken goes behind it.
 const COUNTER_BASE: u64 = 4096;
-/// What was taken is dropped whenever it is more than so many bytes.
+/// Whenever more than so many bytes were taken, the next go in their place: new memory costs time.
 const COUNTER_BYTES_KEPT: u64 = 256 * 1024;
 const WORD_BYTES: usize = size_of::<u64>();
 const NOTE_WORDS: usize = 6 + 2 * LANES;
@@ -124,8 +123,6 @@ pub(super) struct Journal {
     staging: File,
     staging_bytes: usize,
     states: [u64; LANES],
-    /// Position up to which nothing is kept of what was taken.
-    dropped: u64,
 }
 
 /// What was meant by the last deed.
@@ -155,6 +152,14 @@ enum Stage {
     Writing,
     /// It has ended.
     Written,
+    /// It has ended in the middle of a line, the rest of which is owed by the engine's memory.
+    Torn,
+}
+
+impl Stage {
+    /// Every stage, in the order of their numbers.
+    const ALL: [Stage; 6] =
+        [Stage::Idle, Stage::Staging, Stage::Staged, Stage::Writing, Stage::Written, Stage::Torn];
 }
 
 impl Journal {
@@ -175,18 +180,18 @@ impl Journal {
             staging: kept.staging.into(),
             staging_bytes: usize::try_from(staging_bytes).unwrap_or_default(),
             states: [0; LANES],
-            dropped: 0,
         };
         let note = journal.note()?;
         let n_taken = journal.position()?.saturating_sub(note.base);
         let n_staged = sys::bytes_waiting(&journal.staged)?;
         let counts = match note.stage {
-            Stage::Idle | Stage::Staged | Stage::Written => true,
+            Stage::Idle | Stage::Staged | Stage::Written | Stage::Torn => true,
             Stage::Staging => n_taken > 0 || n_staged == note.n_written,
             Stage::Writing => false,
         };
         journal.states = if counts { note.after } else { note.before };
         let output = outputs.into_iter().nth(note.output);
+        let is_torn = matches!(note.stage, Stage::Writing | Stage::Torn);
         if counts && note.stage != Stage::Idle {
             if let Some(pipe) = pipes.get(note.lane) {
                 journal.take(pipe, note.base, note.n_taken)?;
@@ -194,13 +199,14 @@ impl Journal {
             if let Some(output) = output {
                 // Nobody may read any more; then nothing is owed either.
                 let _ = journal.settle(output, n_staged);
+                output.is_torn |= is_torn;
             }
-        } else if let (Stage::Writing, Some(output)) = (note.stage, output) {
-            output.is_torn = true;
+        } else if let Some(output) = output {
+            output.is_torn |= is_torn;
         }
         journal.forget()?;
+        journal.rest()?;
         let states = journal.states;
-        journal.write_note(&Note { before: states, after: states, ..Note::default() })?;
         Ok((journal, states))
     }
 
@@ -219,7 +225,7 @@ impl Journal {
             && !output.is_torn
             && batch.len().div_ceil(PAGE_BYTES) <= self.staging_bytes / PAGE_BYTES;
         let stage = if is_staged { Stage::Staging } else { Stage::Writing };
-        let base = match self.position() {
+        let base = match self.base() {
             Ok(base) => base,
             Err(error) => return (output.write_all(batch), Err(error)),
         };
@@ -238,7 +244,7 @@ impl Journal {
         take: Option<Take<'_>>,
         note: Note,
     ) -> (io::Result<()>, io::Result<()>) {
-        let noted = self.begin(&note).and_then(|()| (&self.staging).write_all(batch));
+        let noted = self.write_note(&note).and_then(|()| (&self.staging).write_all(batch));
         // Without bytes to take, only the note can tell a batch that was staged from one that was
         // already written.
         let noted = match noted {
@@ -263,10 +269,42 @@ impl Journal {
         note: Note,
     ) -> (io::Result<()>, io::Result<()>) {
         // A journal that cannot be written makes a kill repeat the batch, and nothing worse.
-        let _ = self.begin(&note);
+        let _ = self.write_note(&note);
         let written = output.write_all(batch);
         let _ = self.write_note(&Note { stage: Stage::Written, ..note });
         (written, self.take_all(take, note.base))
+    }
+
+    /// Has `write` write as much of a batch as is read, and takes the bytes that the batch was made
+    /// of. `write` says whether it ended in the middle of a line. A kill meanwhile leaves the batch
+    /// to the successor, which then repeats what was written of it, after a line end.
+    ///
+    /// # Errors
+    /// When the pipe has another reader.
+    pub(super) fn carry_some(
+        &mut self,
+        output: &mut Output,
+        take: Option<Take<'_>>,
+        write: impl FnOnce(&mut Output) -> bool,
+    ) -> io::Result<()> {
+        let base = match self.base() {
+            Ok(base) => base,
+            Err(error) => {
+                write(output);
+                return Err(error);
+            }
+        };
+        let note = self.meant(Stage::Writing, base, (output.index, 0), take);
+        let _ = self.write_note(&note);
+        let stage = if write(output) { Stage::Torn } else { Stage::Written };
+        let _ = self.write_note(&Note { stage, ..note });
+        self.take_all(take, note.base)
+    }
+
+    /// The rest of a line that was torn has been written, or given up.
+    pub(super) fn mended(&self) {
+        // Without it the successor of a killed engine begins with an empty line.
+        let _ = self.rest();
     }
 
     /// What a deed is about; from here on the new state of the stream is ours.
@@ -293,14 +331,21 @@ impl Journal {
         }
     }
 
-    /// Notes what is meant; the note before is then done with.
-    fn begin(&mut self, note: &Note) -> io::Result<()> {
-        if note.base.saturating_sub(self.dropped) > COUNTER_BYTES_KEPT {
-            // The position stays where it is, so that it goes on counting.
-            self.journal.set_len(COUNTER_BASE)?;
-            self.dropped = note.base;
+    /// Where the next deed begins to count, which is at the front again now and then.
+    fn base(&mut self) -> io::Result<u64> {
+        let position = self.position()?;
+        if position <= COUNTER_BASE + COUNTER_BYTES_KEPT {
+            return Ok(position);
         }
-        self.write_note(note)
+        // No note may have a base behind the position.
+        self.rest()?;
+        self.journal.seek(SeekFrom::Start(COUNTER_BASE))
+    }
+
+    /// Notes that nothing is owed.
+    fn rest(&self) -> io::Result<()> {
+        let states = self.states;
+        self.write_note(&Note { before: states, after: states, ..Note::default() })
     }
 
     fn take_all(&mut self, take: Option<Take<'_>>, base: u64) -> io::Result<()> {
@@ -401,9 +446,8 @@ impl Note {
         let count = |word: u64| usize::try_from(word).unwrap_or(usize::MAX);
         let [stage, base, output, lane, n_taken, n_written, before_0, before_1, after_0, after_1] =
             words;
-        let stages = [Stage::Idle, Stage::Staging, Stage::Staged, Stage::Writing, Stage::Written];
         Self {
-            stage: stages.get(count(stage)).copied().unwrap_or_default(),
+            stage: Stage::ALL.get(count(stage)).copied().unwrap_or_default(),
             output: count(output),
             lane: count(lane),
             base,
@@ -543,7 +587,7 @@ mod tests {
         let base = journal.position().expect("a position");
         let note = journal.meant(Stage::Staging, base, (0, batch.len()), Some(take));
         let steps_of_it: [&dyn Fn(&mut Journal); 6] = [
-            &|journal| journal.begin(&note).expect("noted"),
+            &|journal| journal.write_note(&note).expect("noted"),
             &|journal| (&journal.staging).write_all(&batch[..5]).expect("room"),
             &|journal| (&journal.staging).write_all(&batch[5..]).expect("room"),
             &|journal| journal.take(&rig.pipe, base, 3).expect("there"),
@@ -574,11 +618,11 @@ mod tests {
         let mut output = rig.output();
         let (mut journal, _) = rig.journal(&mut output);
         let note = journal.meant(Stage::Staging, COUNTER_BASE, (0, 4), None);
-        journal.begin(&note).expect("noted");
+        journal.write_note(&note).expect("noted");
         (&journal.staging).write_all(b"own").expect("room");
         rig.journal(&mut output);
         assert_eq!(rig.written(), "");
-        journal.begin(&note).expect("noted");
+        journal.write_note(&note).expect("noted");
         (&journal.staging).write_all(b"own\n").expect("room");
         journal.write_note(&Note { stage: Stage::Staged, ..note }).expect("noted");
         journal.settle(&mut output, 1).expect("open");
@@ -596,13 +640,69 @@ mod tests {
         assert!(output.is_plain);
         let (mut journal, _) = rig.journal(&mut output);
         let note = journal.meant(Stage::Writing, COUNTER_BASE, (0, 6), Some(rig.take(4, 0)));
-        journal.begin(&note).expect("noted");
+        journal.write_note(&note).expect("noted");
         output.write_plainly(b"<on").expect("written");
         let (mut journal, _) = rig.journal(&mut output);
         let (written, _) = journal.carry(&mut output, b"<one>\n", Some(rig.take(4, 0)));
         assert!(written.is_ok());
         let text = std::fs::read_to_string(file.path()).expect("text");
         assert_eq!((text.as_str(), rig.in_pipe()), ("<on\n<one>\n", 4));
+    }
+
+    #[test]
+    fn a_batch_that_was_written_in_part_is_done_and_its_last_line_is_ended() {
+        for (is_torn, expected) in [(true, "<one>\n<tw\n<next>\n"), (false, "<one>\n<tw<next>\n")] {
+            let mut rig = Rig::new();
+            rig.app.write_all(b"one\ntwo\nnext\n").expect("room");
+            let mut output = rig.output();
+            let (mut journal, _) = rig.journal(&mut output);
+            let gone = journal.carry_some(&mut output, Some(rig.take(8, 7)), |output| {
+                output.write_all(b"<one>\n<tw").expect("room");
+                is_torn
+            });
+            assert!(gone.is_ok());
+            let mut output = rig.output();
+            let (mut journal, states) = rig.journal(&mut output);
+            assert_eq!((states, rig.in_pipe()), ([7, 0], 5));
+            let next = |output: &mut Output| output.write_all(b"<next>\n").is_err();
+            assert!(journal.carry_some(&mut output, Some(rig.take(5, 9)), next).is_ok());
+            assert_eq!((rig.written().as_str(), rig.in_pipe()), (expected, 0));
+        }
+    }
+
+    #[test]
+    fn a_batch_whose_writing_was_cut_short_is_left_to_the_next_engine() {
+        let mut rig = Rig::new();
+        rig.app.write_all(b"one\ntwo\n").expect("room");
+        let mut output = rig.output();
+        let (mut journal, _) = rig.journal(&mut output);
+        let note = journal.meant(Stage::Writing, COUNTER_BASE, (0, 0), Some(rig.take(8, 7)));
+        journal.write_note(&note).expect("noted");
+        output.write_all(b"<on").expect("room");
+        let mut output = rig.output();
+        let (mut journal, states) = rig.journal(&mut output);
+        assert_eq!((states, rig.in_pipe()), ([0, 0], 8));
+        let again = |output: &mut Output| output.write_all(b"<one>\n<two>\n").is_err();
+        assert!(journal.carry_some(&mut output, Some(rig.take(8, 7)), again).is_ok());
+        assert_eq!((rig.written().as_str(), rig.in_pipe()), ("<on\n<one>\n<two>\n", 0));
+    }
+
+    #[test]
+    fn the_journal_stays_small_and_what_it_remembers_stays_right() {
+        let rig = Rig::new();
+        let file = tempfile::tempfile().expect("a file");
+        let mut output = Output::new(file.into(), 0);
+        let (mut journal, _) = rig.journal(&mut output);
+        for round in 1..=40 {
+            (&rig.app).write_all(&[b'x'; 32 * 1024]).expect("room");
+            let take = rig.take(32 * 1024, round);
+            let (written, taken) = journal.carry(&mut output, b"<x>\n", Some(take));
+            assert!(written.is_ok() && taken.is_ok());
+            assert_eq!(rig.journal(&mut rig.output()).1, [round, 0]);
+        }
+        let length = rig.kept.try_clone().map(|kept| File::from(kept.journal));
+        let length = length.and_then(|journal| journal.metadata()).expect("there").len();
+        assert!(length <= COUNTER_BASE + COUNTER_BYTES_KEPT + 32 * 1024, "{length} bytes");
     }
 
     #[test]

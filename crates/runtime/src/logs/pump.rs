@@ -155,7 +155,12 @@ impl Pump {
     fn settle(&mut self) {
         let Some(dropping) = &mut self.dropping else { return };
         for (dropping, output) in dropping.iter_mut().zip([&mut self.lines, &mut self.raw_stderr]) {
-            dropping.settle(output);
+            if dropping.is_owing()
+                && dropping.settle(output)
+                && let Some(journal) = &self.journal
+            {
+                journal.mended();
+            }
             if let Some(count) = dropping.take_dropped() {
                 let event = contract::log_events::LOGS_DROPPED.name;
                 let fields = [(contract::log_events::KEY, event.into()), ("dropped", count.into())];
@@ -281,23 +286,28 @@ impl Pump {
             (Format::Raw, Stream::Stderr) => &mut self.raw_stderr,
             _ => &mut self.lines,
         };
-        if let Some(dropping) = &mut self.dropping {
-            let dropping = &mut dropping[output.index()];
-            dropping.write(output, &self.batch, self.counters.of(lane.stream));
-            empty(&mut self.batch);
-            return lane.consume(taken, &self.scratch);
-        }
+        let counters = self.counters.of(lane.stream);
         let Some(journal) = &mut self.journal else {
-            let written = output.write_all(&self.batch);
-            self.counters.of(lane.stream).wrote(lines, &written);
+            if let Some(dropping) = &mut self.dropping {
+                dropping[output.index()].write(output, &self.batch, counters);
+            } else {
+                counters.wrote(lines, &output.write_all(&self.batch));
+            }
             empty(&mut self.batch);
             return lane.consume(taken, &self.scratch);
         };
         let count = lane.source.release(taken);
         let state = lane.state();
-        let take = Take { lane: index, pipe: lane.source.pipe(), count, state };
-        let (written, gone) = journal.carry(output, &self.batch, Some(take));
-        self.counters.of(lane.stream).wrote(lines, &written);
+        let take = Some(Take { lane: index, pipe: lane.source.pipe(), count, state });
+        let gone = if let Some(dropping) = &mut self.dropping {
+            let dropping = &mut dropping[output.index()];
+            let batch = &self.batch;
+            journal.carry_some(output, take, |output| dropping.write(output, batch, counters))
+        } else {
+            let (written, gone) = journal.carry(output, &self.batch, take);
+            counters.wrote(lines, &written);
+            gone
+        };
         lane.end_on_error(&gone);
         empty(&mut self.batch);
     }
@@ -320,7 +330,13 @@ impl Pump {
         };
         if let Some(dropping) = &mut self.dropping {
             let counters = self.counters.of(Stream::Plimsoll);
-            dropping[output.index()].write(output, &self.own, counters);
+            let (dropping, own) = (&mut dropping[output.index()], &self.own);
+            let mut write = |output: &mut Output| dropping.write(output, own, counters);
+            match &mut self.journal {
+                // Nothing is taken that could have another reader.
+                Some(journal) => drop(journal.carry_some(output, None, write)),
+                None => _ = write(output),
+            }
             empty(&mut self.own);
             return is_finishing;
         }
