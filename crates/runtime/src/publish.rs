@@ -50,7 +50,7 @@ use self::{
         HEADERS_BYTES_MAX, HEADERS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX, KeyRule, PublishSettings,
     },
     spool::{Limits, Recovery, Spool},
-    spool_thread::{Acks, Command, SpoolThread},
+    spool_thread::{Acks, Answer, Command, SpoolThread},
 };
 use crate::{
     logs::{Level, Sink, Value},
@@ -62,6 +62,8 @@ const QUEUE_MAX: usize = QUEUE_UNITS_MAX + 1024;
 /// Most bytes of bodies that wait for the thread, in [`QUEUE_UNIT`]s.
 const QUEUE_UNITS_MAX: usize = 8 * 1024;
 const QUEUE_UNIT: usize = 1024;
+/// Most of them of one batch that are handed over together.
+const TOGETHER_UNITS_MAX: usize = 1024;
 /// How long the lock of an engine that was just killed is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// The part of a flush that is kept for the disk.
@@ -274,13 +276,16 @@ impl Publisher {
     pub async fn publish(&self, mut message: Message) -> Result<Receipt, Rejected> {
         self.check(&message).inspect_err(|_| self.shared.counters.invalid(&message.topic))?;
         message.id.get_or_insert_with(|| Uuid::now_v7().to_string());
-        let answered = self.enqueue(message).await?;
+        let units = units(&message);
+        let (answer, answered) = oneshot::channel();
+        self.enqueue(vec![(message, answer)], units).await;
         answered.await.map_err(|_| self.why_closed())?
     }
 
-    /// Accepts messages in their order; they share a write.
+    /// Accepts messages in their order; they share a write, if they are not too many for one.
     pub async fn publish_all(&self, messages: Vec<Message>) -> Vec<Result<Receipt, Rejected>> {
         let mut waiting = Vec::with_capacity(messages.len());
+        let (mut together, mut n_units) = (Vec::new(), 0);
         for mut message in messages {
             if let Err(error) = self.check(&message) {
                 self.shared.counters.invalid(&message.topic);
@@ -288,8 +293,17 @@ impl Publisher {
                 continue;
             }
             message.id.get_or_insert_with(|| Uuid::now_v7().to_string());
-            waiting.push(self.enqueue(message).await);
+            let more = units(&message);
+            if n_units + more > TOGETHER_UNITS_MAX {
+                self.enqueue(std::mem::take(&mut together), n_units).await;
+                n_units = 0;
+            }
+            n_units += more;
+            let (answer, answered) = oneshot::channel();
+            together.push((message, answer));
+            waiting.push(Ok(answered));
         }
+        self.enqueue(together, n_units).await;
         let mut outcome = Vec::with_capacity(waiting.len());
         for answered in waiting {
             outcome.push(match answered {
@@ -300,20 +314,20 @@ impl Publisher {
         outcome
     }
 
-    /// Hands a message to the thread, in turn with others that wait for room.
-    async fn enqueue(
-        &self,
-        message: Message,
-    ) -> Result<oneshot::Receiver<Result<Receipt, Rejected>>, Rejected> {
-        let units = (message.body.len() / QUEUE_UNIT + 1).min(QUEUE_UNITS_MAX);
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let room = self.shared.room.clone().acquire_many_owned(units).await;
-        let room = room.map_err(|_| self.why_closed())?;
-        let (answer, answered) = oneshot::channel();
-        match self.shared.commands.try_send(Command::Append(message, answer, room)) {
-            Ok(()) => Ok(answered),
-            Err(TrySendError::Full(_)) => Err(Rejected::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(self.why_closed()),
+    /// Hands messages to the thread, in turn with others that wait for room. When it is gone, the
+    /// channels of the answers are closed.
+    async fn enqueue(&self, messages: Vec<(Message, Answer)>, n_units: usize) {
+        if messages.is_empty() {
+            return;
+        }
+        let n_units = u32::try_from(n_units.min(QUEUE_UNITS_MAX)).unwrap_or(u32::MAX);
+        let Ok(room) = self.shared.room.clone().acquire_many_owned(n_units).await else { return };
+        let sent = self.shared.commands.try_send(Command::Append(messages, room));
+        if let Err(TrySendError::Full(Command::Append(messages, _))) = sent {
+            for (_, answer) in messages {
+                // Whoever asked may have hung up.
+                let _ = answer.send(Err(Rejected::Busy));
+            }
         }
     }
 
@@ -429,6 +443,11 @@ impl Publisher {
         // A thread that is gone has nothing to make certain.
         let _ = tokio::time::timeout_at(end, self.ask(Command::Close)).await;
     }
+}
+
+/// How much room a message needs while it waits.
+fn units(message: &Message) -> usize {
+    message.body.len() / QUEUE_UNIT + 1
 }
 
 fn broken(error: &io::Error) -> Rejected {

@@ -1,8 +1,9 @@
-//! The thread that owns the spool: gathers what comes together, so that it shares one sync.
+//! The thread that owns the spool: what comes while the disk is at work shares the next sync.
 //!
-//! The first message of a group is written at once when the disk is idle; while it syncs, the next
-//! group gathers. With several publishers at work a group waits for [`GROUP_DELAY`] or
-//! [`GROUP_BYTES`], whichever comes first. It deliberately knows no HTTP and no Kafka.
+//! A message that finds the disk idle is written at once; while it syncs, the next group gathers
+//! by itself. So nobody waits for longer than two syncs, the one under way and its own, however
+//! many publish; the more do, the larger are the groups. It deliberately has no timer to wait for
+//! more, and knows no HTTP and no Kafka.
 //!
 //! Invariant: no call of the disk is made on another thread, and every command gets its answer, or
 //! sees its answer's channel closed.
@@ -12,7 +13,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+        mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -30,10 +31,6 @@ use super::{
 };
 use crate::metrics::publish::Counters;
 
-/// How long a group gathers.
-const GROUP_DELAY: Duration = Duration::from_millis(2);
-/// How much of it is enough.
-const GROUP_BYTES: usize = 64 * 1024;
 /// Most bytes that are written at once.
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// How often acknowledgements are made certain, segments removed and the state told.
@@ -42,8 +39,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// What the thread is asked for.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Accept a message.
-    Append(Message, Answer, OwnedSemaphorePermit),
+    /// Accept messages.
+    Append(Vec<(Message, Answer)>, OwnedSemaphorePermit),
     /// Look at what was acknowledged.
     Wake,
     /// A record that is refused for good.
@@ -63,7 +60,7 @@ pub(super) enum Command {
 }
 
 /// Who waits for a message to be accepted.
-type Answer = oneshot::Sender<Result<Receipt, Rejected>>;
+pub(super) type Answer = oneshot::Sender<Result<Receipt, Rejected>>;
 
 /// Acknowledged records that the thread has not seen yet. Bounded by the records in flight.
 #[derive(Debug, Default)]
@@ -94,8 +91,6 @@ pub(super) struct SpoolThread<D: Disk> {
     next_tick: Instant,
     /// When the disk was last made certain, with `fsync: interval`.
     synced: Instant,
-    /// Messages of the last group.
-    last_group: usize,
 }
 
 /// Messages that share a write, each with who waits for it.
@@ -107,10 +102,19 @@ struct Group {
 }
 
 impl Group {
-    fn push(&mut self, message: Message, answer: Answer) {
+    fn push(&mut self, (message, answer): (Message, Answer)) {
         self.bytes += message.body.len() + message.topic.len();
         self.messages.push(message);
         self.answers.push(answer);
+    }
+
+    /// Each message by itself.
+    fn split(self) -> impl Iterator<Item = Group> {
+        self.messages.into_iter().zip(self.answers).map(|pair| {
+            let mut group = Group::default();
+            group.push(pair);
+            group
+        })
     }
 }
 
@@ -135,7 +139,6 @@ impl<D: Disk> SpoolThread<D> {
             deadlines: VecDeque::new(),
             next_tick: now,
             synced: now,
-            last_group: 0,
         }
     }
 
@@ -150,11 +153,11 @@ impl<D: Disk> SpoolThread<D> {
                 Err(RecvTimeoutError::Disconnected) => return self.close(),
             };
             let next = match command {
-                Command::Append(message, answer, _room) => {
+                Command::Append(messages, room) => {
                     let mut group = Group::default();
-                    group.push(message, answer);
-                    let next = self.gather(&mut group, self.last_group > 1);
-                    self.last_group = group.messages.len();
+                    messages.into_iter().for_each(|pair| group.push(pair));
+                    drop(room);
+                    let next = self.gather(&mut group);
                     self.append(group);
                     next
                 }
@@ -162,11 +165,6 @@ impl<D: Disk> SpoolThread<D> {
             };
             match next {
                 None => {}
-                Some(Command::Append(message, answer, _room)) => {
-                    let mut group = Group::default();
-                    group.push(message, answer);
-                    self.append(group);
-                }
                 Some(Command::Close(done)) => {
                     self.close();
                     // Whoever asked may have lost patience.
@@ -233,34 +231,30 @@ impl<D: Disk> SpoolThread<D> {
         }
     }
 
-    /// Adds what comes in time to a group; returns what came that is no message.
-    fn gather(&self, group: &mut Group, is_busy: bool) -> Option<Command> {
-        if self.fsync == Fsync::Each {
-            return None;
-        }
-        let deadline = Instant::now() + GROUP_DELAY;
-        loop {
-            let command = match self.commands.try_recv() {
-                Ok(command) => command,
-                Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) if !is_busy || group.bytes >= GROUP_BYTES => return None,
-                Err(TryRecvError::Empty) => {
-                    let patience = deadline.saturating_duration_since(Instant::now());
-                    self.commands.recv_timeout(patience).ok()?
+    /// Adds what has come meanwhile to a group; returns what came that is no message.
+    fn gather(&self, group: &mut Group) -> Option<Command> {
+        while group.bytes < GROUP_BYTES_MAX {
+            match self.commands.try_recv().ok()? {
+                Command::Append(messages, _room) => {
+                    messages.into_iter().for_each(|pair| group.push(pair));
                 }
-            };
-            match command {
-                Command::Append(message, answer, _room) => group.push(message, answer),
                 command => return Some(command),
             }
-            if group.bytes >= GROUP_BYTES_MAX {
-                return None;
-            }
+        }
+        None
+    }
+
+    /// Writes what came, together or one message after another.
+    fn append(&mut self, group: Group) {
+        if self.fsync == Fsync::Each {
+            group.split().for_each(|group| self.write(group));
+        } else {
+            self.write(group);
         }
     }
 
     /// Writes a group and answers everybody in it.
-    fn append(&mut self, group: Group) {
+    fn write(&mut self, group: Group) {
         let (certainty, durable) = match self.fsync {
             Fsync::Each | Fsync::Group => (Certainty::Synced, Durable::Disk),
             Fsync::Interval(_) | Fsync::Kafka => (Certainty::Written, Durable::Memory),
@@ -412,29 +406,54 @@ mod tests {
 
     /// What a thread answers to messages with these ids, on a disk whose syncs fail.
     fn answers(fsync: Fsync, ids: &[&str]) -> Vec<Result<Durable, Rejected>> {
+        serve(fsync, &[ids], Faults { sync: 1000, ..Faults::default() }).0
+    }
+
+    /// What a thread answers to batches that came while it was at work, and its syncs of files.
+    fn serve(
+        fsync: Fsync,
+        batches: &[&[&str]],
+        faults: Faults,
+    ) -> (Vec<Result<Durable, Rejected>>, u64) {
         let disk = CrashDisk::new(1);
         let (mut spool, _) = Spool::open(disk.clone(), LIMITS, 1).unwrap();
         // The segment is there before the disk fails.
         let first = Message { topic: "t".into(), id: Some("first".into()), ..Message::default() };
         assert!(spool.append(vec![first], 1, Certainty::Synced)[0].is_ok());
-        disk.set_faults(Faults { sync: 1000, ..Faults::default() });
-        let (commands, inbox) = sync_channel(ids.len());
-        let room = Arc::new(Semaphore::new(ids.len()));
+        disk.set_faults(faults);
+        let (commands, inbox) = sync_channel(batches.len());
+        let room = Arc::new(Semaphore::new(batches.len()));
         let mut waiting = Vec::new();
-        for id in ids {
-            let message =
-                Message { topic: "t".into(), id: Some((*id).to_owned()), ..Message::default() };
-            let (answer, answered) = oneshot::channel();
+        for batch in batches {
+            let messages = batch.iter().map(|id| {
+                let id = Some((*id).to_owned());
+                let message = Message { topic: "t".into(), id, ..Message::default() };
+                let (answer, answered) = oneshot::channel();
+                waiting.push(answered);
+                (message, answer)
+            });
+            let messages = messages.collect();
             let permit = room.clone().try_acquire_owned().unwrap();
-            commands.send(Command::Append(message, answer, permit)).unwrap();
-            waiting.push(answered);
+            commands.send(Command::Append(messages, permit)).unwrap();
         }
         drop(commands);
+        let n_syncs = disk.n_syncs();
         let (state, _) = watch::channel(State::default());
         let counters = Metrics::new(&Identity::default(), &[]).publish();
         SpoolThread::new(spool, fsync, inbox, Arc::default(), state, counters).run();
         let answers = waiting.into_iter().map(|mut answered| answered.try_recv().unwrap());
-        answers.map(|answer| answer.map(|receipt| receipt.durable)).collect()
+        let answers = answers.map(|answer| answer.map(|receipt| receipt.durable)).collect();
+        (answers, disk.n_syncs() - n_syncs)
+    }
+
+    #[test]
+    fn what_came_while_the_disk_was_at_work_shares_a_sync() {
+        let batches: [&[&str]; 3] = [&["a"], &["b", "c", "d"], &["e"]];
+        for (fsync, n_syncs) in [(Fsync::Group, 1), (Fsync::Each, 5)] {
+            let (answers, synced) = serve(fsync, &batches, Faults::default());
+            assert_eq!(answers, [const { Ok(Durable::Disk) }; 5]);
+            assert_eq!(synced, n_syncs, "{fsync:?}");
+        }
     }
 
     #[test]

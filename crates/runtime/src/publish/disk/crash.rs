@@ -64,6 +64,7 @@ struct State {
     /// As the disk has them.
     certain_names: BTreeMap<Name, usize>,
     faults: Faults,
+    n_syncs: u64,
     n_failed_syncs: u64,
     random: fastrand::Rng,
 }
@@ -82,6 +83,7 @@ impl CrashDisk {
             names: BTreeMap::new(),
             certain_names: BTreeMap::new(),
             faults: Faults::default(),
+            n_syncs: 0,
             n_failed_syncs: 0,
             random: fastrand::Rng::with_seed(seed),
         };
@@ -91,6 +93,11 @@ impl CrashDisk {
     /// What the next calls do.
     pub(crate) fn set_faults(&self, faults: Faults) {
         self.state.borrow_mut().faults = faults;
+    }
+
+    /// Syncs of files.
+    pub(crate) fn n_syncs(&self) -> u64 {
+        self.state.borrow().n_syncs
     }
 
     /// Syncs of files that failed; each may have cost what was not certain.
@@ -229,6 +236,7 @@ impl Disk for CrashDisk {
     fn sync(&mut self, file: &usize) -> io::Result<()> {
         let state = &mut *self.state.borrow_mut();
         let is_broken = state.random.u16(..1000) < state.faults.sync;
+        state.n_syncs += 1;
         let inode = &mut state.inodes[*file];
         if !is_broken {
             inode.certain.clone_from(&inode.seen);
