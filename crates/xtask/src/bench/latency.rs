@@ -73,11 +73,20 @@ pub(super) struct Client {
 impl Client {
     /// A connection on which `path` will be asked for.
     pub(super) fn connect(name: &'static str, address: SocketAddr, path: &str) -> Result<Self> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        Self::sending(name, address, request.into_bytes())
+    }
+
+    /// A connection on which this request will be sent.
+    pub(super) fn sending(
+        name: &'static str,
+        address: SocketAddr,
+        request: Vec<u8>,
+    ) -> Result<Self> {
         let stream =
             TcpStream::connect(address).with_context(|| format!("cannot connect to {name}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").into_bytes();
         let stream = BufReader::new(stream);
         Ok(Self { name, request, stream, body: vec![0; BODY_BYTES_MAX] })
     }
