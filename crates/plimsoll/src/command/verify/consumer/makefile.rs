@@ -12,8 +12,7 @@ pub(super) const CONSUMER: Consumer = Consumer {
 };
 
 fn dry_run(hand: &Hand<'_>) -> Call {
-    let args = ["--dry-run", "--warn-undefined-variables", "--file", hand.file()];
-    let mut call = Call::new(&MAKE, args);
+    let mut call = Call::new(&MAKE, ["--dry-run", "--file", hand.file()]);
     call.args.extend(targets(hand.tree.text(hand.file())).map(Into::into));
     call
 }
