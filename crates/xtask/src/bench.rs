@@ -1,5 +1,5 @@
 //! `cargo xtask bench runtime`: what `plimsoll run` costs, in time and memory, next to other
-//! programs.
+//! programs. `cargo xtask bench render` is a page of its own.
 //!
 //! Everything that is compared is measured in one run, in turns, so that whatever else the machine
 //! does falls on all alike; figures are medians over the rounds. It deliberately sets no limit
@@ -18,6 +18,7 @@ mod machine;
 mod memory;
 pub(crate) mod pipeline;
 mod publish;
+mod render;
 mod report;
 mod rotation;
 mod section;
@@ -42,6 +43,8 @@ const PAGE: &str = "docs/benchmarks.md";
 pub(crate) enum Bench {
     /// Measure everything and write docs/benchmarks.md
     Runtime(Run),
+    /// Measure rendering and write docs/benchmarks-render.md
+    Render(render::Render),
 }
 
 /// How much is measured, and of what.
@@ -129,7 +132,13 @@ impl Effort {
 
 /// Measures, and writes or prints the page.
 pub(crate) fn command(what: &Bench) -> Result<Verdict> {
-    let Bench::Runtime(run) = what;
+    match what {
+        Bench::Runtime(run) => runtime(run),
+        Bench::Render(run) => render::command(run),
+    }
+}
+
+fn runtime(run: &Run) -> Result<Verdict> {
     ensure!(run.rounds > 0 && run.seconds > 0, "`--rounds` and `--seconds` must be at least 1");
     let root = tree::root();
     if cfg!(debug_assertions) {

@@ -68,7 +68,7 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
-    /// Measure, and write docs/benchmarks.md
+    /// Measure, and write docs/benchmarks.md or docs/benchmarks-render.md
     Bench {
         #[command(subcommand)]
         what: bench::Bench,

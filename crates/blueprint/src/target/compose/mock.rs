@@ -95,7 +95,10 @@ pub(super) fn redirected(plan: &Plan) -> Vec<(String, String)> {
 
 /// A value in which such an address can be replaced from outside.
 pub(super) fn redirectable(stack: &Stack<'_>, value: &str) -> String {
-    let mut written = String::new();
+    if !value.contains("://") {
+        return value.to_owned();
+    }
+    let mut written = String::with_capacity(value.len());
     let mut rest = value;
     while let Some(letter) = rest.chars().next() {
         match stack.redirected.iter().find(|(url, _)| rest.starts_with(url.as_str())) {

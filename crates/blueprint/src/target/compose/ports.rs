@@ -3,7 +3,7 @@
 //! Everything listens on loopback only. A service has its own port, a server its usual one; where
 //! that is taken, the next free one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::Plan;
 use manifest::plan::{Kind, Service};
@@ -31,9 +31,14 @@ pub(in crate::target) struct Published {
 /// All of them: services, resources, then the admin listeners.
 pub(in crate::target) fn published(plan: &Plan) -> Vec<Published> {
     let mut taken = BTreeSet::new();
+    // Below these, all ports from a wanted one on are taken: nobody looks at them again.
+    let mut next: BTreeMap<u16, u16> = BTreeMap::new();
     let mut all = Vec::new();
     let mut publish = |name: &str, what: String, (host, container): (u16, u16), because: String| {
-        let host = (host..u16::MAX).find(|port| taken.insert(*port)).unwrap_or(host);
+        let from = next.get(&host).copied().unwrap_or(host);
+        let free = (from..u16::MAX).find(|port| taken.insert(*port)).unwrap_or(host);
+        next.insert(host, free);
+        let host = free;
         all.push(Published { name: name.to_owned(), what, host, container, because });
     };
     for service in plan.services.values() {

@@ -140,9 +140,14 @@ pub(in crate::target) fn migration_name(plan: &Plan, service: &ServiceName) -> S
 /// A name for a container beside another one, which nothing in the plan has.
 pub(super) fn companion(plan: &Plan, name: &str, word: &str) -> String {
     let mut companion = format!("{name}-{word}");
+    // Asked for every pair of services with one schema: no name is made anew for it.
+    let is_it = |name: &str, companion: &str| {
+        let dashed = name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
+        name.len() == companion.len() && dashed.eq(companion.bytes())
+    };
     let is_taken = |companion: &str| {
-        plan.services.keys().any(|name| name.dns() == companion)
-            || plan.resources.keys().any(|name| name.dns() == companion)
+        plan.services.keys().any(|name| is_it(name.as_str(), companion))
+            || plan.resources.keys().any(|name| is_it(name.as_str(), companion))
     };
     while is_taken(&companion) {
         companion.push_str("-once");

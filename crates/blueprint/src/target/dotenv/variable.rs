@@ -37,16 +37,16 @@ pub(super) struct Variable {
 pub(super) fn all(platform: &Platform) -> (Vec<Group>, Vec<Variable>) {
     let mut services: BTreeMap<&str, BTreeMap<String, Found<'_>>> = BTreeMap::new();
     let mut ours: BTreeMap<String, Vec<Mark>> = BTreeMap::new();
+    let mut marked = BTreeSet::new();
     for plan in platform.plans() {
         for service in plan.services.values() {
             let environment = Environment::of(plan, service, Place::Compose);
             let known = services.entry(service.name.as_str()).or_default();
             for (name, var) in environment.vars {
                 if var.is_ours {
-                    let marks = ours.entry(name).or_default();
-                    let mark = Mark(var.because);
-                    if !marks.contains(&mark) {
-                        marks.push(mark);
+                    let marks = ours.entry(name.clone()).or_default();
+                    if marked.insert((name, var.because.clone())) {
+                        marks.push(Mark(var.because));
                     }
                     continue;
                 }
