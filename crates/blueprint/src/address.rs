@@ -58,17 +58,33 @@ pub(crate) fn resolve(plan: &Plan, place: Place, template: &Template) -> Option<
                 parts.extend(of_resource(plan, place, plan.resources.get(resource)?, *output)?.0);
             }
             Part::Service { service, output } => {
-                parts.push(Part::Literal(of_service(plan, service, *output)?));
+                parts.push(Part::Literal(of_service(plan, place, service, *output)?));
             }
         }
     }
     Some(Template(parts))
 }
 
-/// An output of a service for the others. Both places give a service its own name.
-fn of_service(plan: &Plan, name: &ServiceName, output: ServiceOutput) -> Option<String> {
+/// Under which name a service is known in its own network on a host, and in no other: where two
+/// share the network that leads out, Docker looks a bare name up there first, and there they do not
+/// reach each other.
+pub(crate) fn alias(name: &ServiceName) -> String {
+    format!("{}.internal", name.dns())
+}
+
+/// An output of a service for the others.
+fn of_service(
+    plan: &Plan,
+    place: Place,
+    name: &ServiceName,
+    output: ServiceOutput,
+) -> Option<String> {
     let service = plan.services.get(name)?;
-    let host = name.dns();
+    let has_networks = plan.environment.target != manifest::plan::Target::Local;
+    let host = match place {
+        Place::Compose if has_networks => alias(name),
+        Place::Compose | Place::Kubernetes => name.dns(),
+    };
     let port = service.port.map(|port| port.to_string());
     match output {
         ServiceOutput::Host => Some(host),

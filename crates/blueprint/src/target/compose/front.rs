@@ -10,6 +10,7 @@ use manifest::plan::{Route, Service};
 use super::hardening::{self, Share, confine};
 use super::stack::Stack;
 use super::{file_name, network};
+use crate::address;
 use crate::artifact::Files;
 use crate::node::{Map, Node};
 use crate::text::Mark;
@@ -87,7 +88,7 @@ fn upstream(service: &Service, route: &Route) -> Option<Upstream> {
     Some(Upstream {
         mark: Mark(format!("services.{}.route", service.name)),
         path: route.path.to_string(),
-        host: service.name.dns(),
+        host: address::alias(&service.name),
         port: service.port?.get(),
     })
 }

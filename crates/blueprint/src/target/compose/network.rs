@@ -16,6 +16,7 @@ use manifest::plan::{
 
 use super::front;
 use super::stack::Stack;
+use crate::address;
 use crate::node::{Map, Node};
 
 /// The network that leads out.
@@ -46,15 +47,29 @@ pub(super) fn declared(stack: &Stack<'_>) -> Map {
     networks
 }
 
-/// Adds `networks` of a service: its own, and those of what it uses.
-pub(super) fn of_service(stack: &Stack<'_>, service: &Service) -> Vec<Node> {
-    let mut networks = vec![Node::from(service.name.dns())];
-    networks.extend(used(stack, service));
+/// `networks` of a service: its own, where it has a name of its own, and those of what it uses.
+pub(super) fn of_service(stack: &Stack<'_>, service: &Service) -> Map {
+    let alias = Map::new().with("aliases", Node::row([address::alias(&service.name)]));
+    let mut networks = Map::new().with(service.name.dns(), alias);
+    for (network, because) in edges(stack, service) {
+        let node = Node::from(Map::new());
+        let node = because.map_or(node.clone(), |because| node.because(because));
+        networks.put(network, node);
+    }
     networks
 }
 
 /// The networks of what a service uses, and the way out if it needs one.
 pub(super) fn used(stack: &Stack<'_>, service: &Service) -> Vec<Node> {
+    let node = |(network, because): (String, Option<String>)| match because {
+        Some(because) => Node::from(network).because(because),
+        None => Node::from(network),
+    };
+    edges(stack, service).into_iter().map(node).collect()
+}
+
+/// The same, each with what asks for it.
+fn edges(stack: &Stack<'_>, service: &Service) -> Vec<(String, Option<String>)> {
     let mut networks = Vec::new();
     let mut outside = Vec::new();
     for (name, used) in &service.uses {
@@ -67,15 +82,14 @@ pub(super) fn used(stack: &Stack<'_>, service: &Service) -> Vec<Node> {
             }
         };
         match network {
-            Some(network) => networks.push(Node::from(network).because(because)),
+            Some(network) => networks.push((network, Some(because))),
             None if is_outside(stack, &used.target) => outside.push(because),
             None => {}
         }
     }
-    match outside.into_iter().next() {
-        Some(because) => networks.push(Node::from(OUTSIDE).because(because)),
-        None if exports_traces(stack) => networks.push(OUTSIDE.into()),
-        None => {}
+    let because = outside.into_iter().next();
+    if because.is_some() || exports_traces(stack) {
+        networks.push((OUTSIDE.to_owned(), because));
     }
     networks
 }

@@ -35,7 +35,7 @@ pub(super) fn container(stack: &Stack<'_>, service: &Service) -> Node {
     }
     container = common(stack, service, container, &environment);
     if !stack.is_dev {
-        container.put("networks", Node::list(network::of_service(stack, service)));
+        container.put("networks", network::of_service(stack, service));
     }
     container = container.with_any("ports", Node::list(ports::of_service(stack, service)));
     container = container.with_any("depends_on", dependencies(stack, service));

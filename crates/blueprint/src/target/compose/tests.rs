@@ -87,7 +87,7 @@ fn a_postgres_reads_its_password_from_a_file() {
             security_opt: ["no-new-privileges:true"]
         api: DATABASE_URL: "postgres://shop:$${secret:IT_PASSWORD}@it:5432/shop"
         api: - IT_PASSWORD
-        api: - it
+        api: it: {}
         api: it:
     "#]],
     );
@@ -119,7 +119,7 @@ fn a_postgres_reads_its_password_from_a_file() {
             security_opt: ["no-new-privileges:true"]
         api: DATABASE_URL: "postgres://shop:$${secret:IT_PASSWORD}@it:5432/shop"
         api: - IT_PASSWORD
-        api: - it
+        api: it: {}
         api: it:
     "#]],
     );
@@ -172,7 +172,7 @@ fn a_redis_password_is_no_argument() {
             cap_drop: ["ALL"]
             security_opt: ["no-new-privileges:true"]
         api: REDIS_URL: "redis://:$${secret:IT_PASSWORD}@it:6379/0"
-        api: - it
+        api: it: {}
         api: it:
     "#]],
     );
@@ -205,7 +205,7 @@ fn a_redis_password_is_no_argument() {
             cap_drop: ["ALL"]
             security_opt: ["no-new-privileges:true"]
         api: REDIS_URL: "redis://:$${secret:IT_PASSWORD}@it:6379/0"
-        api: - it
+        api: it: {}
         api: it:
     "#]],
     );
@@ -274,7 +274,7 @@ fn kafka_topics_exist_before_their_clients_start() {
             cap_drop: ["ALL"]
             security_opt: ["no-new-privileges:true"]
         api: KAFKA_BROKERS: it:9092
-        api: - it
+        api: it: {}
         api: it:
         api: it-topics:
     "#]],
@@ -346,7 +346,7 @@ fn a_bucket_exists_with_its_rules_before_its_clients_start() {
         api: S3_BUCKET: shop-production-it
         api: - IT_ACCESS_KEY_ID
         api: - IT_SECRET_ACCESS_KEY
-        api: - it
+        api: it: {}
         api: it:
         api: it-bucket:
     "#]],
@@ -405,7 +405,7 @@ fn a_queue_beside_has_its_dead_letters() {
         api: AWS_ACCESS_KEY_ID: elasticmq
         api: AWS_SECRET_ACCESS_KEY: elasticmq
         api: QUEUE_URL: http://it:9324/000000000000/shop-it.fifo
-        api: - it
+        api: it: {}
         api: it:
     "#]],
     );
@@ -517,7 +517,7 @@ fn a_foreign_image_may_become_a_user_and_nothing_else() {
             cap_add: ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]
             security_opt: ["no-new-privileges:true"]
         api: IT_URL: http://it:8000
-        api: - it
+        api: it: {}
         api: it:
     "#]],
     );
@@ -670,8 +670,30 @@ fn what_serves_users_is_held_to_limits_and_rights() {
             assert_eq!(container["security_opt"][0], "no-new-privileges:true", "{name}");
             assert_eq!(container["logging"]["options"]["max-file"], "5", "{name}");
             assert!(container["restart"].is_string(), "{name}");
-            assert!(container["networks"].is_array(), "{name}");
+            let networks = &container["networks"];
+            assert!(networks.is_array() || networks.is_object(), "{name}");
             assert_eq!(container["ports"].is_array(), name == "edge", "{name}");
+        }
+    }
+}
+
+/// Docker looks a bare name up first in the network that leads out, where nobody reaches another.
+#[test]
+fn nobody_is_called_by_a_name_that_the_network_that_leads_out_knows() {
+    let artifacts = rendered(WHOLE);
+    for (compose, caddy) in [
+        ("compose.prod.yaml", "caddy/production.Caddyfile"),
+        ("compose.staging.yaml", "caddy/staging.Caddyfile"),
+    ] {
+        let file = read(&artifacts, compose);
+        for (name, container) in containers(&file).filter(|(_, c)| c["networks"].is_object()) {
+            assert_eq!(container["networks"][name]["aliases"][0], format!("{name}.internal"));
+        }
+        let edge = &artifacts.get(caddy).unwrap().text;
+        let upstreams = edge.lines().filter(|line| line.contains("dynamic a"));
+        assert!(upstreams.clone().count() > 0, "{edge}");
+        for upstream in upstreams {
+            assert!(upstream.contains(".internal "), "{upstream}");
         }
     }
 }
