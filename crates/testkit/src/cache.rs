@@ -13,6 +13,11 @@ pub const HELM: &str = "helm-3.22.0";
 /// The programs that `plimsoll verify` hands artifacts to, in the cache. A changed list gets a new
 /// number.
 pub const VERIFIERS: &str = "verifiers-1";
+/// The programs of a Docker engine, in the cache: the version of Debian that they come from.
+pub const DOCKER_ENGINE: &str = "docker-debian13";
+
+/// Stand-ins for base images, in the cache. What is made otherwise gets a new number.
+pub const BASE_IMAGES: &str = "images-1";
 
 /// The jars of Kafka's broker, in the cache: its version.
 pub const KAFKA_JARS: &str = "kafka-4.1.1";

@@ -10,6 +10,8 @@ mod aws;
 mod cache;
 mod certificate;
 mod collector;
+mod docker;
+mod docker_images;
 mod http;
 mod kafka;
 mod kubernetes;
@@ -22,9 +24,14 @@ mod verifiers;
 mod wait;
 
 pub use aws::Aws;
-pub use cache::{HELM, KAFKA_JARS, PYTHON_PACKAGES, VAULT, VERIFIERS, python_path, tool_cache};
+pub use cache::{
+    BASE_IMAGES, DOCKER_ENGINE, HELM, KAFKA_JARS, PYTHON_PACKAGES, VAULT, VERIFIERS, python_path,
+    tool_cache,
+};
 pub use certificate::Certificate;
 pub use collector::{ArrivedSpan, COLLECTOR, Collector};
+pub use docker::Docker;
+pub use docker_images::STAND_INS;
 pub use http::{Response, get, get_unix, request, request_unix};
 pub use kafka::{Kafka, KafkaRecord};
 pub use kubernetes::{CUSTOM_RESOURCES, KUBERNETES, Keep, Kubernetes, Taken, prepared};

@@ -7,8 +7,10 @@
 //!
 //! Invariant: running it twice does nothing the second time.
 
+mod base_images;
 mod collector;
 mod custom_resources;
+mod docker;
 mod helm;
 mod kafka;
 mod kubernetes;
@@ -156,6 +158,34 @@ const TOOLS: &[Tool] = &[
         used_by: "tests: a client that is not ours",
     },
     Tool {
+        program: "ip",
+        also_in: &["/usr/sbin", "/sbin"],
+        source: Source::Debian("iproute2"),
+        need: Need::Test,
+        used_by: "tests: a Docker engine with a network of its own",
+    },
+    Tool {
+        program: "iptables",
+        also_in: &["/usr/sbin", "/sbin"],
+        source: Source::Debian("iptables"),
+        need: Need::Test,
+        used_by: "tests: a Docker engine with a network of its own",
+    },
+    Tool {
+        program: "runc",
+        also_in: &["/usr/sbin"],
+        source: Source::Debian("runc"),
+        need: Need::Test,
+        used_by: "tests: a Docker engine",
+    },
+    Tool {
+        program: "mmdebstrap",
+        also_in: &[],
+        source: Source::Debian("mmdebstrap"),
+        need: Need::Test,
+        used_by: "tools: base images",
+    },
+    Tool {
         program: "nginx",
         also_in: &["/usr/sbin"],
         source: Source::Debian("nginx-light"),
@@ -262,6 +292,20 @@ const PREPARED: &[Prepared] = &[
         used_by: "tests: uvicorn, gunicorn, Flask and Celery under `run`",
     },
     Prepared {
+        name: "a Docker engine and Compose",
+        directory: docker::directory,
+        install: docker::install,
+        need: Need::Test,
+        used_by: "tests: images are built and run",
+    },
+    Prepared {
+        name: "base images",
+        directory: base_images::directory,
+        install: base_images::install,
+        need: Need::Test,
+        used_by: "tests: images are built without a registry",
+    },
+    Prepared {
         name: "vault",
         directory: vault::directory,
         install: vault::install,
@@ -285,8 +329,10 @@ pub(crate) fn command(need: Need, check: bool) -> Result<Verdict> {
         if check {
             eprintln!("    help: cargo xtask tools");
             verdict = Verdict::No;
-        } else {
-            prepared.install()?;
+        } else if let Err(error) = prepared.install() {
+            // What comes after it may be there all the same.
+            eprintln!("tools: cannot install {}: {error:#}", prepared.name);
+            verdict = Verdict::No;
         }
     }
     Ok(verdict)

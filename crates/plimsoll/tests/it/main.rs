@@ -10,6 +10,8 @@ mod discovery;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod render;
 #[cfg(test)]
 mod run_chaos;

@@ -1,22 +1,19 @@
 //! As the real PID 1 of a container that holds nothing but us and a small program.
 //!
-//! Starts a Docker engine of its own, with a directory of its own and no network, which needs root.
+//! The Docker engine is the test's own, which needs root.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails or skips aloud")]
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    process::Command,
+    time::Instant,
 };
 
-use testkit::{signal, wait_for, wait_for_some};
+use testkit::{Docker, wait_for, wait_for_some};
 
-use crate::run_harness::{PATIENCE, SIGTERM, binary};
-
-/// How long the engine may take to start, on a machine that has much else to do.
-const ENGINE_LIMIT: Duration = Duration::from_secs(40);
+use crate::run_harness::{PATIENCE, binary};
 
 /// The application: says what it is, leaves orphans behind, and lives until SIGTERM.
 const APP: &str = r#"
@@ -42,90 +39,22 @@ fn main() {
 }
 "#;
 
-/// A Docker engine of this test's own.
-struct Engine {
-    process: Child,
-    directory: tempfile::TempDir,
+/// An image of nothing but the files of a directory.
+fn image(engine: &Docker, root: &Path) {
+    let archive = engine.directory().join("root.tar");
+    let made = Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(root).arg(".").status();
+    assert!(made.unwrap().success());
+    engine.done(&["import", &archive.display().to_string(), "plimsoll-test:1"]);
 }
 
-impl Engine {
-    /// None where there is no Docker engine or we may not start it, which is said.
-    fn start() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name).display().to_string();
-        let log = fs::File::create(path("log")).unwrap();
-        let mut dockerd = Command::new("dockerd");
-        dockerd.args(["--data-root", &path("data"), "--exec-root", &path("exec")]);
-        dockerd.args(["--pidfile", &path("pid"), "--host", &format!("unix://{}", path("sock"))]);
-        dockerd.args(["--bridge=none", "--iptables=false", "--storage-driver=vfs"]);
-        dockerd.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let process = dockerd.spawn().inspect_err(|error| eprintln!("skipped: dockerd: {error}"));
-        let mut engine = Self { process: process.ok()?, directory };
-        let begun = Instant::now();
-        while !engine.docker(&["info", "--format", "{{.ServerVersion}}"]).status.success() {
-            let has_ended = engine.process.try_wait().unwrap().is_some();
-            if has_ended || begun.elapsed() > ENGINE_LIMIT {
-                let log = fs::read_to_string(engine.directory.path().join("log")).unwrap();
-                eprintln!("skipped: no Docker engine can be started here:\n{log}");
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Some(engine)
-    }
-
-    fn docker(&self, args: &[&str]) -> Output {
-        let sock = format!("unix://{}", self.directory.path().join("sock").display());
-        Command::new("docker").env("DOCKER_HOST", sock).args(args).output().unwrap()
-    }
-
-    /// What a command says that must succeed.
-    #[track_caller]
-    fn done(&self, args: &[&str]) -> String {
-        let output = self.docker(args);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "docker {args:?}: {stderr}");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-
-    /// An image of nothing but the files of a directory.
-    fn image(&self, root: &Path) {
-        let archive = self.directory.path().join("root.tar");
-        let (archive, root) = (archive.display().to_string(), root.display().to_string());
-        assert!(
-            Command::new("tar")
-                .args(["-cf", &archive, "-C", &root, "."])
-                .status()
-                .unwrap()
-                .success()
-        );
-        self.done(&["import", &archive, "plimsoll-test:1"]);
-    }
-
-    /// Starts a container; its name and the pid that its PID 1 has outside.
-    fn run(&self, name: &str, flags: &[&str], command: &[&str]) -> i32 {
-        let mut args = vec!["run", "--detach", "--network=none", "--name", name];
-        args.extend(flags);
-        args.extend(["plimsoll-test:1", "/plimsoll-run"]);
-        args.extend(command);
-        self.done(&args);
-        self.done(&["inspect", "--format", "{{.State.Pid}}", name]).parse().unwrap()
-    }
-
-    fn logs(&self, name: &str) -> String {
-        self.done(&["logs", name])
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        for container in self.done(&["ps", "--all", "--quiet"]).lines() {
-            let _ = self.docker(&["rm", "--force", container]);
-        }
-        // It ends its containerd too, which SIGKILL would leave behind.
-        signal(i32::try_from(self.process.id()).unwrap_or_default(), SIGTERM);
-        let _ = self.process.wait();
-    }
+/// Starts a container; its name and the pid that its PID 1 has among the engine's processes.
+fn run(engine: &Docker, name: &str, flags: &[&str], command: &[&str]) -> i32 {
+    let mut args = vec!["run", "--detach", "--network=none", "--name", name];
+    args.extend(flags);
+    args.extend(["plimsoll-test:1", "/plimsoll-run"]);
+    args.extend(command);
+    engine.done(&args);
+    engine.done(&["inspect", "--format", "{{.State.Pid}}", name]).parse().unwrap()
 }
 
 /// A root directory with this program, the libraries that it needs if it is not static, and the
@@ -153,10 +82,11 @@ fn root(directory: &Path) -> PathBuf {
     root
 }
 
-fn children(parent: i32) -> Vec<String> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    let stats = entries.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+fn children(engine: &Docker, parent: i32) -> Vec<String> {
+    let stats = engine.inside("sh").args(["-c", "cat /proc/[0-9]*/stat 2>/dev/null"]).output();
+    let stats = String::from_utf8_lossy(&stats.unwrap().stdout).into_owned();
     stats
+        .lines()
         .filter_map(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()))
         .filter(|rest| rest.split(' ').nth(1) == Some(&parent.to_string()))
         .collect()
@@ -164,20 +94,20 @@ fn children(parent: i32) -> Vec<String> {
 
 #[test]
 fn under_docker_as_pid_1_of_an_empty_image_everything_holds() {
-    let Some(engine) = Engine::start() else { return };
+    let Some(engine) = Docker::start_or_skip() else { return };
     let directory = tempfile::tempdir().unwrap();
-    engine.image(&root(directory.path()));
+    image(&engine, &root(directory.path()));
 
-    let guard = engine.run("service", &["--stop-signal=TERM"], &["--", "/app"]);
-    wait_for("the app", PATIENCE, || engine.logs("service").contains("up as "));
+    let guard = run(&engine, "service", &["--stop-signal=TERM"], &["--", "/app"]);
+    wait_for("the app", PATIENCE, || engine.done(&["logs", "service"]).contains("up as "));
     // As Docker's HEALTHCHECK would ask.
     for probe in ["live", "ready", "started"] {
         wait_for(probe, PATIENCE, || {
-            engine.docker(&["exec", "service", "/plimsoll-run", "probe", probe]).status.success()
+            engine.output(&["exec", "service", "/plimsoll-run", "probe", probe]).status.success()
         });
     }
     wait_for("the orphans to be reaped", PATIENCE, || {
-        let children = children(guard);
+        let children = children(&engine, guard);
         // The engine and the app.
         children.len() == 2 && children.iter().all(|child| !child.starts_with('Z'))
     });
@@ -186,7 +116,7 @@ fn under_docker_as_pid_1_of_an_empty_image_everything_holds() {
     eprintln!("docker stop took {:?}", begun.elapsed());
     let code = engine.done(&["inspect", "--format", "{{.State.ExitCode}}", "service"]);
     assert_eq!(code, "143");
-    let logs = engine.logs("service");
+    let logs = engine.done(&["logs", "service"]);
     for line in logs.lines() {
         assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
     }
@@ -194,16 +124,16 @@ fn under_docker_as_pid_1_of_an_empty_image_everything_holds() {
 
     for code in ["0", "42", "255"] {
         let name = format!("exit-{code}");
-        engine.run(&name, &[], &["--listen", "off", "--", "/app", code]);
+        run(&engine, &name, &[], &["--listen", "off", "--", "/app", code]);
         assert_eq!(engine.done(&["wait", &name]), code);
     }
-    engine.run("missing", &[], &["--", "/no-such-command"]);
+    run(&engine, "missing", &[], &["--", "/no-such-command"]);
     assert_eq!(engine.done(&["wait", "missing"]), "127");
 
     let log = directory.path().join("termination-log");
     fs::write(&log, "").unwrap();
     let mount = format!("{}:/dev/termination-log", log.display());
-    engine.run("ending", &["--volume", &mount], &["--", "/app", "9"]);
+    run(&engine, "ending", &["--volume", &mount], &["--", "/app", "9"]);
     engine.done(&["wait", "ending"]);
     let ending: serde_json::Value = wait_for_some("the ending", PATIENCE, || {
         serde_json::from_slice(&fs::read(&log).unwrap()).ok()
@@ -213,15 +143,15 @@ fn under_docker_as_pid_1_of_an_empty_image_everything_holds() {
     // A name is found without any library, by what Docker writes into `/etc/hosts`.
     let probes = r#"{"self": {"tcp": "admin.internal:9460", "gate": ["ready"]}}"#;
     let hosts = ["--add-host=admin.internal:127.0.0.1"];
-    engine.run("named", &hosts, &["--probes", probes, "--", "/app"]);
+    run(&engine, "named", &hosts, &["--probes", probes, "--", "/app"]);
     wait_for("the name to be found", PATIENCE, || {
-        engine.docker(&["exec", "named", "/plimsoll-run", "probe", "ready"]).status.success()
+        engine.output(&["exec", "named", "/plimsoll-run", "probe", "ready"]).status.success()
     });
 
     // A read-only root, no privileges, and a user that is not root.
     let flags =
         ["--read-only", "--cap-drop=ALL", "--user=65534:65534", "--security-opt=no-new-privileges"];
-    engine.run("hardened", &flags, &["--", "/app", "7"]);
+    run(&engine, "hardened", &flags, &["--", "/app", "7"]);
     assert_eq!(engine.done(&["wait", "hardened"]), "7");
-    assert!(engine.logs("hardened").contains("app.exited"));
+    assert!(engine.done(&["logs", "hardened"]).contains("app.exited"));
 }

@@ -126,20 +126,20 @@ fn a_postgres_reads_its_password_from_a_file() {
     check(
         "{type: postgres, via: aws-rds}",
         expect![[r#"
-        api: DATABASE_URL: "$${secret:IT_URL}"
-        api: - IT_URL
-        api: - outside
-        api: IT_URL:
-    "#]],
+            api: DATABASE_URL: "$${secret:IT_URL}"
+            api: - IT_URL
+            api: outside: {}
+            api: IT_URL:
+        "#]],
     );
     check(
         "{type: postgres, url: '${secret:WAREHOUSE}'}",
         expect![[r#"
-        api: DATABASE_URL: "$${secret:WAREHOUSE}"
-        api: - WAREHOUSE
-        api: - outside
-        api: WAREHOUSE:
-    "#]],
+            api: DATABASE_URL: "$${secret:WAREHOUSE}"
+            api: - WAREHOUSE
+            api: outside: {}
+            api: WAREHOUSE:
+        "#]],
     );
 }
 
@@ -212,16 +212,16 @@ fn a_redis_password_is_no_argument() {
     check(
         "{type: redis, via: aws-elasticache}",
         expect![[r#"
-        api: REDIS_URL: "$${secret:IT_URL}"
-        api: - outside
-    "#]],
+            api: REDIS_URL: "$${secret:IT_URL}"
+            api: outside: {}
+        "#]],
     );
     check(
         "{type: redis, url: 'rediss://cache.example:6380/1'}",
         expect![[r#"
-        api: REDIS_URL: rediss://cache.example:6380/1
-        api: - outside
-    "#]],
+            api: REDIS_URL: rediss://cache.example:6380/1
+            api: outside: {}
+        "#]],
     );
 }
 
@@ -282,18 +282,18 @@ fn kafka_topics_exist_before_their_clients_start() {
     check(
         "{type: kafka, via: aws-msk}",
         expect![[r#"
-        api: KAFKA_BROKERS: "$${secret:IT_BROKERS}"
-        api: - IT_BROKERS
-        api: - outside
-        api: IT_BROKERS:
-    "#]],
+            api: KAFKA_BROKERS: "$${secret:IT_BROKERS}"
+            api: - IT_BROKERS
+            api: outside: {}
+            api: IT_BROKERS:
+        "#]],
     );
     check(
         "{type: kafka, url: 'b-1.example:9092'}",
         expect![[r#"
-        api: KAFKA_BROKERS: b-1.example:9092
-        api: - outside
-    "#]],
+            api: KAFKA_BROKERS: b-1.example:9092
+            api: outside: {}
+        "#]],
     );
 }
 
@@ -354,32 +354,32 @@ fn a_bucket_exists_with_its_rules_before_its_clients_start() {
     check(
         "{type: bucket}",
         expect![[r#"
-        api: S3_BUCKET: shop-production-it
-        api: - outside
-    "#]],
+            api: S3_BUCKET: shop-production-it
+            api: outside: {}
+        "#]],
     );
     check(
         "{type: bucket, via: gcp-gcs}",
         expect![[r#"
-        api: S3_BUCKET: shop-production-it
-        api: - outside
-    "#]],
+            api: S3_BUCKET: shop-production-it
+            api: outside: {}
+        "#]],
     );
     check(
         "{type: bucket, via: hetzner-object-storage}",
         expect![[r#"
-        api: S3_BUCKET: shop-production-it
-        api: - outside
-    "#]],
+            api: S3_BUCKET: shop-production-it
+            api: outside: {}
+        "#]],
     );
     check(
         "{type: bucket, url: 's3://there'}",
         expect![[r#"
-        api: S3_BUCKET: "$${secret:IT_NAME}"
-        api: - IT_NAME
-        api: - outside
-        api: IT_NAME:
-    "#]],
+            api: S3_BUCKET: "$${secret:IT_NAME}"
+            api: - IT_NAME
+            api: outside: {}
+            api: IT_NAME:
+        "#]],
     );
 }
 
@@ -412,27 +412,27 @@ fn a_queue_beside_has_its_dead_letters() {
     check(
         "{type: queue}",
         expect![[r#"
-        api: QUEUE_URL: "$${secret:IT_URL}"
-        api: - IT_URL
-        api: - outside
-        api: IT_URL:
-    "#]],
+            api: QUEUE_URL: "$${secret:IT_URL}"
+            api: - IT_URL
+            api: outside: {}
+            api: IT_URL:
+        "#]],
     );
     check(
         "{type: queue, via: gcp-pubsub}",
         expect![[r#"
-        api: QUEUE_URL: "$${secret:IT_URL}"
-        api: - IT_URL
-        api: - outside
-        api: IT_URL:
-    "#]],
+            api: QUEUE_URL: "$${secret:IT_URL}"
+            api: - IT_URL
+            api: outside: {}
+            api: IT_URL:
+        "#]],
     );
     check(
         "{type: queue, url: 'https://sqs.example/1/q'}",
         expect![[r#"
-        api: QUEUE_URL: https://sqs.example/1/q
-        api: - outside
-    "#]],
+            api: QUEUE_URL: https://sqs.example/1/q
+            api: outside: {}
+        "#]],
     );
 }
 
@@ -456,7 +456,7 @@ fn a_mock_answers_where_the_manifest_says_so() {
                 cap_drop: ["ALL"]
                 security_opt: ["no-new-privileges:true"]
             api: IT_URL: http://127.0.0.1:9480
-            api: - it
+            api: it: {}
             api: it:
         "#]],
     );
@@ -464,7 +464,7 @@ fn a_mock_answers_where_the_manifest_says_so() {
         "{type: http, url: 'https://pay.example/v1'}",
         expect![[r#"
             api: IT_URL: http://127.0.0.1:9480
-            api: - outside
+            api: outside: {}
         "#]],
     );
 }
@@ -524,9 +524,9 @@ fn a_foreign_image_may_become_a_user_and_nothing_else() {
     check(
         &format!("{{type: image, {image}, via: url, url: 'http://there:1'}}"),
         expect![[r#"
-        api: IT_URL: http://there:1
-        api: - outside
-    "#]],
+            api: IT_URL: http://there:1
+            api: outside: {}
+        "#]],
     );
 }
 
