@@ -1,9 +1,9 @@
 //! A Docker engine of one test's own, with directories, processes and a network of its own.
 //!
-//! Only root can start one. It lives in namespaces of its own for mounts, processes and the network:
-//! its bridges, rules and published ports are seen by nobody else, so that files with fixed ports
-//! are started as they are, and whatever it started is gone with it, also when the test is killed.
-//! It deliberately has no way out: neither a registry nor a mirror can be reached.
+//! Only root can start one. It lives in namespaces of its own for mounts, processes and the
+//! network: its bridges, rules and published ports are seen by nobody else, so that files with
+//! fixed ports are started as they are, and whatever it started is gone with it, also when the test
+//! is killed. It deliberately has no way out: neither a registry nor a mirror can be reached.
 //!
 //! Invariant: when it is dropped, no process and no mount of it is left.
 
@@ -92,18 +92,8 @@ impl Docker {
     ///
     /// # Panics
     /// When `CI` is `true` and none can be started.
-    #[expect(clippy::panic, clippy::print_stderr, reason = "a test fails or skips aloud")]
     pub fn start_or_skip() -> Option<Self> {
-        match Self::start() {
-            Ok(docker) => Some(docker),
-            Err(error) if std::env::var_os("CI").is_some_and(|ci| ci == "true") => {
-                panic!("{error}")
-            }
-            Err(error) => {
-                eprintln!("skipped: no Docker engine: {error}");
-                None
-            }
-        }
+        Self::start().map_err(|error| skip(&format!("no Docker engine: {error}"))).ok()
     }
 
     /// The client, talking to it.
@@ -206,6 +196,15 @@ impl Drop for Docker {
         let _ = self.unshare.kill();
         let _ = self.unshare.wait();
     }
+}
+
+/// Says aloud why a test is skipped, which is a failure where CI runs.
+#[expect(clippy::panic, clippy::print_stderr, reason = "a test fails or skips aloud")]
+pub(crate) fn skip(why: &str) {
+    if std::env::var_os("CI").is_some_and(|ci| ci == "true") {
+        panic!("{why}");
+    }
+    eprintln!("skipped: {why}");
 }
 
 /// What a program says that must succeed.

@@ -34,9 +34,12 @@ const SAMPLES: [(&str, &str); 4] = [
 #[test]
 fn with_docker_the_images_of_the_example_are_built_and_its_production_serves() {
     let Some(engine) = Docker::start_or_skip() else { return };
-    let project = Project::rendered();
     let clock = Instant::now();
-    engine.load_stand_ins();
+    if !engine.load_stand_ins() {
+        return;
+    }
+    said("base images are loaded", clock);
+    let project = Project::rendered();
     stand_in(&engine, &project);
     said("base images stand ready", clock);
     build(&engine, &project);
@@ -57,6 +60,7 @@ fn with_docker_the_images_of_the_example_are_built_and_its_production_serves() {
     for service in ["backend", "frontend", "worker"] {
         answers_its_probes(&engine, &format!("discovery-production-{service}-1"));
     }
+    strangers_do_not_meet(&engine);
     serves(&production, "discovery.example");
     said("a document that was dropped is found", clock);
     stops_cleanly(&production);
@@ -365,6 +369,32 @@ fn answers_its_probes(engine: &Docker, name: &str) {
         let answer = engine.inside("curl").args(["--silent", "--fail", &url]).output().unwrap();
         assert!(answer.status.success(), "{name}: {url}");
     }
+}
+
+/// Nobody is called in the network that leads out, and who calls nobody has no way out.
+fn strangers_do_not_meet(engine: &Docker) {
+    let inspect = |what: &str, service: &str| {
+        engine.done(&["inspect", "--format", what, &format!("discovery-production-{service}-1")])
+    };
+    let connects = |service: &str, address: &str| {
+        let pid = inspect("{{.State.Pid}}", service);
+        let mut curl = engine.inside("nsenter");
+        curl.args(["--target", &pid, "--net", "curl", "--silent", "--output", "/dev/null"]);
+        let ended = curl.args(["--max-time", "3", &format!("http://{address}/")]).status().unwrap();
+        // No route or refused, and no answer in time; whatever else it says, it was connected.
+        !matches!(ended.code(), Some(7 | 28))
+    };
+    let backend = |network: &str| {
+        let network = format!("discovery-production_{network}");
+        let address = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
+        format!("{}:9460", inspect(&address, "backend"))
+    };
+    let database = format!("{RENTED}:5432");
+    assert!(connects("edge", &backend("backend")), "the edge calls the backend");
+    assert!(!connects("edge", &backend("outside")), "in the network that leads out");
+    assert!(!connects("worker", &backend("backend")), "the worker does not");
+    assert!(connects("worker", &database), "the worker has a way out");
+    assert!(!connects("frontend", &database), "the frontend has none");
 }
 
 /// The page, and every sample from the drop to the search, through the edge alone.

@@ -1,9 +1,9 @@
 //! A Docker engine with BuildKit, and Compose, of Debian 13: Debian 12 has neither `buildx` nor
 //! Compose 2.
 //!
-//! Its programs need nothing but the C library of Debian 12, so they are taken out of their packages
-//! and installed nowhere. It deliberately brings no `runc`, which needs a newer one: that is the
-//! machine's.
+//! Its programs need nothing but the C library of Debian 12, so they are taken out of their
+//! packages and installed nowhere. It deliberately brings no `runc`, which needs a newer one: that
+//! is the machine's.
 
 use std::fs;
 use std::path::Path;
