@@ -15,8 +15,10 @@ use crate::detect::{Repository, detect};
 use crate::platform::{Pins, Platform};
 use crate::target::render;
 
-/// Each example: its manifest, and the markers that its sources have.
-const EXAMPLES: &[(&str, &str, &[(&str, &str)])] = &[
+/// An example: its name, its manifest, and the markers that its sources have, with their texts.
+type Example = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const EXAMPLES: &[Example] = &[
     (
         "discovery",
         include_str!("../../../examples/discovery/plimsoll.yaml"),

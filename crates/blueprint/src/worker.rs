@@ -6,9 +6,10 @@
 //! nobody is told a queue: an application knows its own, and a default would hide the others.
 
 use manifest::plan::{Command, Service};
+use manifest::template::Template;
 
 /// One variable of a program.
-struct Default {
+struct Setting {
     /// The program, and the word of its command line that makes it this one.
     program: [&'static str; 2],
     variable: &'static str,
@@ -23,33 +24,33 @@ enum Value {
     PerCpu,
 }
 
-const DEFAULTS: &[Default] = &[
-    Default {
+const DEFAULTS: &[Setting] = &[
+    Setting {
         program: ["celery", "worker"],
         variable: "CELERY_WORKER_CONCURRENCY",
         value: Value::PerCpu,
         options: &["-c", "--concurrency", "--autoscale"],
     },
-    Default {
+    Setting {
         program: ["celery", "worker"],
         variable: "CELERY_WORKER_LOGLEVEL",
         value: Value::Text("INFO"),
         options: &["-l", "--loglevel"],
     },
-    Default {
+    Setting {
         program: ["celery", "beat"],
         variable: "CELERY_BEAT_LOGLEVEL",
         value: Value::Text("INFO"),
         options: &["-l", "--loglevel"],
     },
-    Default {
+    Setting {
         program: ["prefect", "worker"],
         variable: "PREFECT_LOGGING_LEVEL",
         value: Value::Text("INFO"),
         options: &[],
     },
     // Otherwise it tells its makers about its use.
-    Default {
+    Setting {
         program: ["prefect", "worker"],
         variable: "DO_NOT_TRACK",
         value: Value::Text("1"),
@@ -60,17 +61,17 @@ const DEFAULTS: &[Default] = &[
 /// The variables of a service's program, with their values.
 pub(crate) fn defaults(service: &Service) -> Vec<(&'static str, String)> {
     let Some(Command::Exec(words)) = &service.run else { return Vec::new() };
-    let words: Vec<_> = words.iter().map_while(|word| word.as_literal()).collect();
+    let words: Vec<_> = words.iter().map_while(Template::as_literal).collect();
     // `poetry run celery`, `python -m celery`.
     let program = words.iter().take(3).map(|word| word.rsplit('/').next().unwrap_or_default());
     let program: Vec<&str> = program.collect();
-    let is_meant = |default: &&Default| {
+    let is_meant = |default: &&Setting| {
         let [name, word] = default.program;
         program.contains(&name)
             && words.iter().any(|it| it == word)
             && !words.iter().any(|it| default.options.iter().any(|option| is_option(it, option)))
     };
-    let value = |default: &Default| match default.value {
+    let value = |default: &Setting| match default.value {
         Value::Text(text) => text.to_owned(),
         Value::PerCpu => service.limits.cpu.0.div_ceil(1000).max(1).to_string(),
     };
