@@ -189,8 +189,8 @@ const TOOLS: &[Tool] = &[
         program: "nginx",
         also_in: &["/usr/sbin"],
         source: Source::Debian("nginx-light"),
-        need: Need::Bench,
-        used_by: "bench: the proxy to compare with",
+        need: Need::Test,
+        used_by: "tests: configurations of nginx; bench: the proxy to compare with",
     },
     Tool {
         program: "wrk",

@@ -242,6 +242,7 @@ fn a_broken_file_of_each_family_is_refused_with_its_name() {
     it.replace("secrets/.gitignore", "\n*\n", "\n");
     it.append("deploy/helm/agent/templates/service.yaml", "{{ nope }}\n");
     it.replace("docker-bake.json", "\"inherits\": [\"common\"]", "\"inherits\": [\"commn\"]");
+    it.add("site/nginx.conf", "events {}\nhttp { sendfyle on; }\n");
     it.add("bin/backup.sh", "#!/bin/sh\nrm -rf $1/*\n");
     it.add("bin/none.bin", "?\n");
     assert_refused(
@@ -253,6 +254,7 @@ fn a_broken_file_of_each_family_is_refused_with_its_name() {
             ("compose.prod.yaml", "docker-compose", "compose.prod.yaml"),
             ("* YAML files", "yamllint", "compose.dev.yaml:"),
             ("caddy/staging.Caddyfile", "caddy", "caddy/staging.Caddyfile:"),
+            ("site/nginx.conf", "nginx", "site/nginx.conf:2"),
             ("mocks/llm", "wiremock", "mocks/llm/anything.json"),
             ("Makefile", "make", "Makefile:"),
             (".pre-commit-config.yaml", "pre-commit", ".pre-commit-config.yaml"),

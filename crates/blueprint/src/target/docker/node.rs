@@ -126,9 +126,6 @@ pub(super) fn recipe(platform: &Platform, family: &Family<'_>, toolchain: &Toolc
     env.extend(manager.env.iter().map(|(name, value)| (*name, (*value).to_owned())));
     if is_next {
         env.push(("NEXT_TELEMETRY_DISABLED", "1".to_owned()));
-        if !says_standalone(toolchain) {
-            env.push(("NEXT_PRIVATE_STANDALONE", "true".to_owned()));
-        }
     }
     let mut stages = String::new();
     if is_workspace {
@@ -146,7 +143,12 @@ pub(super) fn recipe(platform: &Platform, family: &Family<'_>, toolchain: &Toolc
         install: manager.install.to_owned(),
         link: manager.link.map_or_else(String::new, |link| run(&manager, link) + "\n"),
         workdir: workdir.clone(),
-        build: build(family, toolchain),
+        build: match build(family, toolchain) {
+            Some(command) if is_next && !says_standalone(toolchain) => {
+                format!("RUN export NEXT_PRIVATE_STANDALONE=true; {command}")
+            }
+            command => command.map_or_else(String::new, |command| format!("RUN {command}")),
+        },
     }));
     let needs_npm = family
         .services
@@ -286,12 +288,12 @@ fn run(manager: &Installer, command: &str) -> String {
 }
 
 /// What makes the sources runnable: `build` of the manifest, or the script of that name.
-fn build(family: &Family<'_>, toolchain: &Toolchain) -> String {
+fn build(family: &Family<'_>, toolchain: &Toolchain) -> Option<String> {
     match &family.owner.build {
-        Some(Command::Shell { shell }) => return format!("RUN {}", shell.replace('\n', " && ")),
+        Some(Command::Shell { shell }) => return Some(shell.replace('\n', " && ")),
         Some(Command::Exec(words)) => {
             let words: Vec<String> = words.iter().map(ToString::to_string).collect();
-            return format!("RUN {}", shell_line(&words));
+            return Some(shell_line(&words));
         }
         None => {}
     }
@@ -301,8 +303,7 @@ fn build(family: &Family<'_>, toolchain: &Toolchain) -> String {
     let has_build = scripts.is_some_and(|scripts| scripts.get("build").is_some());
     let manager = toolchain.manager.as_str();
     match has_build {
-        true => format!("RUN {manager} run build"),
-        false if image::is_next(toolchain) => "RUN node_modules/.bin/next build".to_owned(),
-        false => String::new(),
+        true => Some(format!("{manager} run build")),
+        false => image::is_next(toolchain).then(|| "node_modules/.bin/next build".to_owned()),
     }
 }

@@ -625,50 +625,49 @@ fn a_next_server_has_only_what_its_build_gathered() {
         services,
         files,
         &expect![[r#"
-        FROM node:24-bookworm AS dependencies
-        ENV COREPACK_ENABLE_DOWNLOAD_PROMPT=0 \
-            YARN_GLOBAL_FOLDER=/yarn \
-            YARN_ENABLE_TELEMETRY=false \
-            YARN_NODE_LINKER=node-modules \
-            NEXT_TELEMETRY_DISABLED=1 \
-            NEXT_PRIVATE_STANDALONE=true
-        RUN corepack enable && corepack install --global yarn@1.22.22
-        WORKDIR /app
-        # From the lock file alone: this is done anew only when that changes.
-        COPY package.json yarn.lock .yarnrc.yml ./
-        COPY .yarn/releases/ .yarn/releases/
-        RUN --mount=type=cache,target=/yarn \
-            --mount=type=secret,id=npmrc,target=/root/.npmrc \
-            yarn install --immutable
+            FROM node:24-bookworm AS dependencies
+            ENV COREPACK_ENABLE_DOWNLOAD_PROMPT=0 \
+                YARN_GLOBAL_FOLDER=/yarn \
+                YARN_ENABLE_TELEMETRY=false \
+                YARN_NODE_LINKER=node-modules \
+                NEXT_TELEMETRY_DISABLED=1
+            RUN corepack enable && corepack install --global yarn@1.22.22
+            WORKDIR /app
+            # From the lock file alone: this is done anew only when that changes.
+            COPY package.json yarn.lock .yarnrc.yml ./
+            COPY .yarn/releases/ .yarn/releases/
+            RUN --mount=type=cache,target=/yarn \
+                --mount=type=secret,id=npmrc,target=/root/.npmrc \
+                yarn install --immutable
 
-        # Everything that working on it needs: what a developer's container is made from.
-        FROM dependencies AS sources
-        COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
-        ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
-        COPY . .
+            # Everything that working on it needs: what a developer's container is made from.
+            FROM dependencies AS sources
+            COPY --from=plimsoll /plimsoll-run /usr/local/bin/plimsoll-run
+            ENTRYPOINT ["/usr/local/bin/plimsoll-run", "--"]
+            COPY . .
 
-        FROM sources AS build
-        WORKDIR /app
-        RUN node_modules/.bin/next build
+            FROM sources AS build
+            WORKDIR /app
+            RUN export NEXT_PRIVATE_STANDALONE=true; node_modules/.bin/next build
 
-        # What `next build` gathered for a server, and what Node and native addons link.
-        FROM build AS tree
-        SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-        RUN mkdir -p /empty /tree/app/.next /tree/usr/local/bin && \
-            cp /usr/local/bin/node /tree/usr/local/bin/node && \
-            cp -a .next/standalone/. /tree/app/ && \
-            cp -a .next/static /tree/app/.next/ && \
-            if [ -d public ]; then cp -a public /tree/app/; fi && \
-            libraries="/tree/usr/lib/$(uname -m)-linux-gnu" && \
-            mkdir -p "$libraries" && \
-            { find /tree -type f \( -name '*.so*' -o -perm /111 \) -exec ldd {} + 2>/dev/null || true; } | \
-            sed -n 's/^.* => \(\/[^ ]*\) .*/\1/p' | sort -u | \
-            sed -E '/^\/(opt|tree)\/|\/(ld-linux.*|lib(anl|c|dl|gcc_s|m|mvec|pthread|resolv|rt|stdc\+\+|util))\.so/d' | \
-            xargs -r cp --dereference --target-directory="$libraries"
+            # What `next build` gathered for a server, and what Node and native addons link.
+            FROM build AS tree
+            SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+            RUN mkdir -p /empty /tree/app/.next /tree/usr/local/bin && \
+                cp /usr/local/bin/node /tree/usr/local/bin/node && \
+                cp -a .next/standalone/. /tree/app/ && \
+                cp -a .next/static /tree/app/.next/ && \
+                if [ -d public ]; then cp -a public /tree/app/; fi && \
+                libraries="/tree/usr/lib/$(uname -m)-linux-gnu" && \
+                mkdir -p "$libraries" && \
+                { find /tree -type f \( -name '*.so*' -o -perm /111 \) -exec ldd {} + 2>/dev/null || true; } | \
+                sed -n 's/^.* => \(\/[^ ]*\) .*/\1/p' | sort -u | \
+                sed -E '/^\/(opt|tree)\/|\/(ld-linux.*|lib(anl|c|dl|gcc_s|m|mvec|pthread|resolv|rt|stdc\+\+|util))\.so/d' | \
+                xargs -r cp --dereference --target-directory="$libraries"
 
-        FROM gcr.io/distroless/cc-debian12:nonroot AS a
-        COPY --from=tree /tree/ /
-    "#]],
+            FROM gcr.io/distroless/cc-debian12:nonroot AS a
+            COPY --from=tree /tree/ /
+        "#]],
     );
 }
 

