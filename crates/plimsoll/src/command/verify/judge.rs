@@ -130,10 +130,18 @@ impl Work {
         }
         (row.verdict, row.words) = match judgement {
             Judgement::Passed(note) => (Verdict::Passed, note.unwrap_or_default()),
-            Judgement::Refused(words) => (Verdict::Refused, words),
+            Judgement::Refused(words) => (Verdict::Refused, self.relative(&words)),
             Judgement::Unknown(words) => (Verdict::Unknown, words),
         };
         Ok(row)
+    }
+
+    /// Some programs say where a file is in the whole machine, which a person knows.
+    fn relative(&self, words: &str) -> String {
+        match self.tree.root.canonicalize() {
+            Ok(root) => words.replace(&format!("{}/", root.display()), ""),
+            Err(_) => words.to_owned(),
+        }
     }
 
     /// Names the programs that are missing for the best way.

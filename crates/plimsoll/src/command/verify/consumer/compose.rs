@@ -46,12 +46,46 @@ fn config(tool: &'static Tool, hand: &Hand<'_>) -> Call {
 }
 
 /// A variable that is not set is only warned of; `.env.example` promises all of them.
-pub(super) fn judge(_: &Hand<'_>, ended: &[Ended]) -> Judgement {
+fn judge(hand: &Hand<'_>, ended: &[Ended]) -> Judgement {
     match ended.last() {
         Some(ended) if ended.is_success() && !ended.stderr.contains("is not set") => {
             Judgement::Passed(None)
         }
-        Some(ended) => Judgement::Refused(words(ended)),
+        Some(ended) => {
+            let words = words(ended);
+            let line = line(&words, hand.tree.text(hand.file()));
+            let place = line.map(|line| format!("{}:{line}: ", hand.file()));
+            Judgement::Refused(format!("{}{words}", place.unwrap_or_default()))
+        }
         None => Judgement::Unknown("nothing was run".to_owned()),
+    }
+}
+
+/// The line of what Compose calls `services.api.cap_drp`; it names no lines itself.
+fn line(words: &str, text: &str) -> Option<usize> {
+    let path = words.split_whitespace().find(|word| word.starts_with("services."))?;
+    let mut lines = text.lines().map(str::trim_start).zip(1..);
+    let mut found = None;
+    for key in path.trim_end_matches(':').split('.') {
+        let is_key = |(line, _): &(&str, usize)| {
+            line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':'))
+        };
+        // What is not a key is of a list: its owner is near enough.
+        let Some((_, number)) = lines.find(is_key) else { break };
+        found = Some(number);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_key_is_found_below_its_owners() {
+        let text = "services:\n  a:\n    cap_drop: []\n  b:\n    image: x\n    cap_drop: []\n";
+        assert_eq!(line("x: services.b.cap_drop false schema", text), Some(6));
+        assert_eq!(line("services.b.ports.0: bad", text), Some(4));
+        assert_eq!(line("it is bad", text), None);
     }
 }

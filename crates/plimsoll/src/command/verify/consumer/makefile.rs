@@ -26,7 +26,7 @@ fn targets(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .filter(|line| !line.starts_with(['\t', '#']))
         .filter_map(|line| line.split_once(':'))
-        .filter(|(_, rest)| !rest.starts_with('=') && !rest.starts_with(":="))
+        .filter(|(names, rest)| !names.contains('=') && !rest.starts_with(['=', ':']))
         .flat_map(|(names, _)| names.split_whitespace())
         .filter(is_plain)
 }
