@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::run_publish::SmallDisk;
+
 const MANIFEST: &str = "\
 plimsoll: 1
 app: shop
@@ -217,6 +219,40 @@ fn nothing_is_written_where_it_must_not_be() {
         assert_eq!(it.files(), before, "{what}: nothing is half-written");
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     }
+}
+
+/// Renders where the disk refuses; says what was said. Nothing may have changed.
+fn refused_by_the_disk(options: &str, prepare: impl Fn(&Path)) -> Option<String> {
+    let repository = Repository(tempfile::tempdir().unwrap());
+    let Some(_disk) = SmallDisk::mount_with(repository.path(), options) else {
+        println!("skipped: no file system can be mounted here");
+        return None;
+    };
+    repository.write("plimsoll.yaml", MANIFEST);
+    repository.write("Makefile", "mine:\n");
+    prepare(repository.path());
+    let before = repository.files();
+    let said = repository.plimsoll(&["render", "--force"]);
+    assert_eq!(said.code, 2, "{}", said.stderr);
+    assert_eq!(repository.files(), before, "something was changed");
+    Some(said.stderr)
+}
+
+#[test]
+fn a_full_disk_changes_nothing() {
+    let Some(said) = refused_by_the_disk("size=32k", |_| ()) else { return };
+    assert!(said.contains("cannot write") && said.contains("No space left"), "{said}");
+    assert!(said.contains("help: nothing was changed"), "{said}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_changes_nothing() {
+    let remount = |path: &Path| {
+        let mut mount = Command::new("mount");
+        assert!(mount.args(["-o", "remount,ro"]).arg(path).status().unwrap().success());
+    };
+    let Some(said) = refused_by_the_disk("size=8m", remount) else { return };
+    assert!(said.contains("cannot write") && said.contains("Read-only"), "{said}");
 }
 
 #[test]

@@ -127,8 +127,13 @@ pub(crate) struct SmallDisk<'a>(&'a Path);
 impl<'a> SmallDisk<'a> {
     /// None when mounting is not permitted.
     pub(crate) fn mount(path: &'a Path) -> Option<Self> {
+        Self::mount_with(path, "size=8m")
+    }
+
+    /// The same, with options of its own.
+    pub(crate) fn mount_with(path: &'a Path, options: &str) -> Option<Self> {
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(path).stderr(Stdio::null());
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(path).stderr(Stdio::null());
         mount.status().is_ok_and(|status| status.success()).then_some(Self(path))
     }
 }
