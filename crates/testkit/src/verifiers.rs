@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::cache::{HELM, VERIFIERS, tool_cache};
+use crate::cache::{DOCKER_ENGINE, HELM, VERIFIERS, tool_cache};
+use crate::kubernetes::CUSTOM_RESOURCES;
 
 /// Lays out schemas of Kubernetes.
 const SCHEMAS: &str = include_str!("../verifiers/schemas.py");
@@ -17,11 +18,8 @@ const PLACES: [(&str, &str); 3] = [
     (VERIFIERS, "bin"),
     (HELM, ""),
     // With the engine of the tests comes the program that reads bake files.
-    ("docker-debian13", "cli-plugins"),
+    (DOCKER_ENGINE, "cli-plugins"),
 ];
-
-/// Definitions of kinds of others, by the beginning of their directory's name.
-const CUSTOM_RESOURCES: &str = "custom-resources-";
 
 /// Where programs and schemas are.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ impl Verifiers {
         path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         let definitions = definitions();
         if definitions.is_empty() {
-            missing.push(format!("`{CUSTOM_RESOURCES}*` are not installed"));
+            missing.push(format!("`{CUSTOM_RESOURCES}` are not installed"));
         }
         let schemas = schemas(kubernetes_version, &definitions);
         let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
@@ -64,17 +62,10 @@ impl Verifiers {
     }
 }
 
+/// Definitions of kinds that are not of Kubernetes itself.
 fn definitions() -> Vec<PathBuf> {
-    let files = |directory: &Path| {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect::<Vec<_>>()
-    };
-    let is_named = |path: &PathBuf| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        name.is_some_and(|name| name.starts_with(CUSTOM_RESOURCES))
-    };
-    let directories = files(&tool_cache()).into_iter().filter(is_named);
-    let all = directories.flat_map(|directory| files(&directory));
+    let entries = fs::read_dir(tool_cache().join(CUSTOM_RESOURCES)).into_iter().flatten().flatten();
+    let all = entries.map(|entry| entry.path());
     all.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect()
 }
 
