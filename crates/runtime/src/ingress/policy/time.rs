@@ -57,11 +57,13 @@ pub(super) fn add(engine: &mut Engine) -> Result<(), PolicyError> {
 
 /// Nanoseconds since 1970 in UTC, or a pair of them and the name of a zone.
 fn moment(value: &Value) -> Option<Zoned> {
-    let (nanoseconds, zone) = match value.as_array().map(|it| it.as_slice()) {
-        Ok([nanoseconds]) => (nanoseconds, TimeZone::UTC),
-        Ok([nanoseconds, zone]) => (nanoseconds, zone_named(zone.as_string().ok()?)?),
-        Ok(_) => return None,
+    let (nanoseconds, zone) = match value.as_array() {
         Err(_) => (value, TimeZone::UTC),
+        Ok(pair) => match pair.as_slice() {
+            [nanoseconds] => (nanoseconds, TimeZone::UTC),
+            [nanoseconds, zone] => (nanoseconds, zone_named(zone.as_string().ok()?)?),
+            _ => return None,
+        },
     };
     let nanoseconds = nanoseconds.as_i64().ok()?;
     Some(Timestamp::from_nanosecond(nanoseconds.into()).ok()?.to_zoned(zone))
