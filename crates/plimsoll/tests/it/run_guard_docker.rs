@@ -2,7 +2,7 @@
 //!
 //! The Docker engine is the test's own, which needs root.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails or skips aloud")]
+#![expect(clippy::unwrap_used, reason = "a test fails or skips aloud")]
 
 use std::{
     fs,

@@ -42,7 +42,7 @@ fn special(word: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let is_zero = |word: u64| word.wrapping_sub(EACH) & !word;
     let is_control = word.wrapping_sub(EACH * 0x20) & !word;
-    let is = |byte: u8| is_zero(word ^ EACH * u64::from(byte));
+    let is = |byte: u8| is_zero(word ^ (EACH * u64::from(byte)));
     (is_control | is(b'"') | is(b'\\') | is(0x7f)) & (EACH * 0x80)
 }
 

@@ -14,9 +14,12 @@
 //!
 //! An output that cannot be spliced to (a file opened for appending, a terminal), a batch larger
 //! than the staging pipe, or a kernel without memory files is written plainly: there, and only
-//! XX
+//! there, a kill during the write repeats the batch, after a line end. It deliberately knows
+//! nothing of lines.
 //!
 //! Invariant: a batch that was noted is written once and its bytes are taken once.
+
+mod note;
 
 use std::{
     fs::File,
@@ -36,6 +39,7 @@ use nix::{
     unistd::{isatty, pipe2},
 };
 
+use self::note::{NOTE_BYTES, Note, Stage};
 use crate::sys;
 
 /// How many streams the app has.
@@ -48,9 +52,6 @@ const PAGE_BYTES: usize = 4096;
 const COUNTER_BASE: u64 = 4096;
 /// Whenever more than so many bytes were taken, the next go in their place: new memory costs time.
 const COUNTER_BYTES_KEPT: u64 = 256 * 1024;
-const WORD_BYTES: usize = size_of::<u64>();
-const NOTE_WORDS: usize = 6 + 2 * LANES;
-const NOTE_BYTES: usize = NOTE_WORDS * WORD_BYTES;
 
 /// What the guard keeps for the journals of all engines.
 #[derive(Debug)]
@@ -123,43 +124,6 @@ pub(super) struct Journal {
     staging: File,
     staging_bytes: usize,
     states: [u64; LANES],
-}
-
-/// What was meant by the last deed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Note {
-    stage: Stage,
-    output: usize,
-    lane: usize,
-    /// Position of the journal when nothing was taken yet.
-    base: u64,
-    n_taken: usize,
-    n_written: usize,
-    before: [u64; LANES],
-    after: [u64; LANES],
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    /// Nothing is owed.
-    #[default]
-    Idle,
-    /// The staging pipe is being filled.
-    Staging,
-    /// It has been filled.
-    Staged,
-    /// A plain write has begun.
-    Writing,
-    /// It has ended.
-    Written,
-    /// It has ended in the middle of a line, the rest of which is owed by the engine's memory.
-    Torn,
-}
-
-impl Stage {
-    /// Every stage, in the order of their numbers.
-    const ALL: [Stage; 6] =
-        [Stage::Idle, Stage::Staging, Stage::Staged, Stage::Writing, Stage::Written, Stage::Torn];
 }
 
 impl Journal {
@@ -421,41 +385,6 @@ impl Journal {
 
     fn write_note(&self, note: &Note) -> io::Result<()> {
         self.journal.write_all_at(&note.encode(), 0)
-    }
-}
-
-impl Note {
-    fn encode(&self) -> [u8; NOTE_BYTES] {
-        let mut bytes = [0; NOTE_BYTES];
-        let counts = [self.output, self.lane, self.n_taken, self.n_written];
-        let words = [self.stage as u64, self.base].into_iter();
-        let words = words.chain(counts.map(|count| count as u64));
-        let words = words.chain(self.before).chain(self.after);
-        for (place, word) in bytes.chunks_exact_mut(WORD_BYTES).zip(words) {
-            place.copy_from_slice(&word.to_ne_bytes());
-        }
-        bytes
-    }
-
-    fn decode(bytes: &[u8; NOTE_BYTES]) -> Self {
-        let mut words = [0; NOTE_WORDS];
-        let (chunks, _) = bytes.as_chunks::<WORD_BYTES>();
-        for (word, chunk) in words.iter_mut().zip(chunks) {
-            *word = u64::from_ne_bytes(*chunk);
-        }
-        let count = |word: u64| usize::try_from(word).unwrap_or(usize::MAX);
-        let [stage, base, output, lane, n_taken, n_written, before_0, before_1, after_0, after_1] =
-            words;
-        Self {
-            stage: Stage::ALL.get(count(stage)).copied().unwrap_or_default(),
-            output: count(output),
-            lane: count(lane),
-            base,
-            n_taken: count(n_taken),
-            n_written: count(n_written),
-            before: [before_0, before_1],
-            after: [after_0, after_1],
-        }
     }
 }
 

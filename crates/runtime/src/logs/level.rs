@@ -105,9 +105,9 @@ const WORD: u8 = 4;
 /// What a byte may be.
 const KINDS: [u8; 256] = {
     let mut kinds = [0; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        let letter = byte as u8;
+    let mut letter = 0_u8;
+    while letter < 128 {
+        let byte = letter as usize;
         if letter.is_ascii_alphanumeric() || letter == b'_' {
             kinds[byte] |= WORD;
         }
@@ -120,7 +120,7 @@ const KINDS: [u8; 256] = {
         ) {
             kinds[byte] |= FIRST;
         }
-        byte += 1;
+        letter += 1;
     }
     kinds
 };
