@@ -48,6 +48,7 @@ pub(crate) fn command() -> Result<Verdict> {
             eprintln!("dist: `{program}` needs a loader of shared libraries");
             verdict = Verdict::No;
         }
+        check_words(&built.join(program), program)?;
         let mib = f64::from(u32::try_from(bytes.len())?) / f64::from(1 << 20);
         println!("{program:<14} {mib:>6.1} MiB");
         std::fs::copy(built.join(program), directory.join(program))
@@ -60,6 +61,22 @@ pub(crate) fn command() -> Result<Verdict> {
     print!("{}", String::from_utf8_lossy(&sums.stdout));
     println!("dist: wrote {}", directory.display());
     Ok(verdict)
+}
+
+/// Whether a program says what is wrong and ends with its own code where back-traces are wanted,
+/// which read what [`LINKER_SCRIPT`] leaves out.
+fn check_words(program: &Path, name: &str) -> Result<()> {
+    let mut command = Command::new(program);
+    command.args((name == "plimsoll").then_some("run")).args(["--", "/nonexistent/program"]);
+    command.env("RUST_BACKTRACE", "full").env("PLIMSOLL_LISTEN", "127.0.0.1:0");
+    let output = command.output().with_context(|| format!("cannot start `{name}`"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let code = output.status.code();
+    ensure!(
+        code == Some(127) && said.contains("/nonexistent/program"),
+        "`{name}` ends with {code:?} and not 127, and says:\n{said}"
+    );
+    Ok(())
 }
 
 /// Builds programs of a package as they are shipped; says in which directory they are.
