@@ -28,7 +28,13 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks at whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Becomes the engine, once there is a loopback device. It dies with the thread that starts it.
+/// What images, layers and volumes of one test may take where they are in memory.
+const MEMORY_GIB: u64 = 10;
+/// What must be free for that. Memory is quicker than a disk, and nothing in it has to be deleted.
+const MEMORY_FREE_GIB: u64 = 14;
+
+/// Becomes the engine, once there is a loopback device and a place for its files. It dies with the
+/// thread that starts it.
 const START: &[&str] = &[
     "setpriv",
     "--pdeathsig=KILL",
@@ -41,7 +47,7 @@ const START: &[&str] = &[
     "--mount-proc",
     "sh",
     "-c",
-    "ip link set lo up && exec dockerd \"$@\"",
+    "ip link set lo up && eval \"$MOUNT\" && exec dockerd --data-root \"$DATA\" \"$@\"",
     "sh",
 ];
 
@@ -68,15 +74,18 @@ impl Docker {
         let place = |name: &str| directory.path().join(name).display().to_string();
         let config = directory.path().join("config");
         fs::create_dir(&config).expect("the directory is new");
+        fs::create_dir(directory.path().join("data")).expect("the directory is new");
         symlink(tools().join("cli-plugins"), config.join("cli-plugins")).expect("it is new");
         let log = fs::File::create(place("log")).expect("the directory is new");
         let out = log.try_clone().expect("a file can be opened twice");
         let (program, before) = START.split_first().expect("it is not empty");
         let unshare = Command::new(program)
             .args(before)
-            .args(["--data-root", &place("data"), "--exec-root", &place("exec")])
+            .args(["--exec-root", &place("exec")])
             .args(["--pidfile", &place("pid"), "--host", &format!("unix://{}", place("sock"))])
             .env("PATH", path())
+            .env("DATA", place("data"))
+            .env("MOUNT", mount())
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(log)
@@ -178,12 +187,14 @@ impl Docker {
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        let containers = self.output(&["ps", "--all", "--quiet"]).stdout;
-        let containers = String::from_utf8_lossy(&containers).into_owned();
-        if !containers.trim().is_empty() {
-            let remove = ["rm", "--force", "--volumes"];
-            let ids = containers.split_whitespace();
-            self.output(&remove.into_iter().chain(ids).collect::<Vec<_>>());
+        // Without a client nothing was started.
+        let listed = self.command().args(["ps", "--all", "--quiet"]).output();
+        let listed = listed.map(|listed| listed.stdout).unwrap_or_default();
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        if !listed.trim().is_empty() {
+            let mut remove = self.command();
+            remove.args(["rm", "--force", "--volumes"]).args(listed.split_whitespace());
+            let _ = remove.output();
         }
         if let Some(pid) = self.pid() {
             signal(pid, SIGTERM);
@@ -196,6 +207,17 @@ impl Drop for Docker {
         let _ = self.unshare.kill();
         let _ = self.unshare.wait();
     }
+}
+
+/// What puts the engine's files into memory, if there is enough.
+fn mount() -> String {
+    let about = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let mut lines = about.lines().filter_map(|line| line.strip_prefix("MemAvailable:"));
+    let free = lines.next().and_then(|kib| kib.trim().trim_end_matches(" kB").parse().ok());
+    if free.unwrap_or(0_u64) < MEMORY_FREE_GIB << 20 {
+        return "true".to_owned();
+    }
+    format!("mount -t tmpfs -o size={MEMORY_GIB}g,mode=711 tmpfs \"$DATA\"")
 }
 
 /// Says aloud why a test is skipped, which is a failure where CI runs.

@@ -77,6 +77,8 @@ fn with_docker_the_images_of_the_example_are_built_and_its_production_serves() {
 
     let dev = Compose { engine: &engine, project: &project, environment: "dev" };
     dev.done(&["config", "--quiet"]);
+    drop(engine);
+    said("nothing is left", clock);
 }
 
 fn said(what: &str, since: Instant) {
