@@ -21,8 +21,6 @@ pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// at each start, in the guard and in the engine. Stack, heap and mappings stay random.
 const RUSTFLAGS: &str =
     "-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no";
-/// What the linker leaves out; below this crate.
-const LINKER_SCRIPT: &str = "crates/xtask/src/dist/no-unwind.ld";
 /// For librdkafka and OpenSSL, whose hot loops are assembly or wait for the network.
 const CFLAGS: &str = "-Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables";
 /// For `sha256sum --check`.
@@ -63,8 +61,8 @@ pub(crate) fn command() -> Result<Verdict> {
     Ok(verdict)
 }
 
-/// Whether a program says what is wrong and ends with its own code where back-traces are wanted,
-/// which read what [`LINKER_SCRIPT`] leaves out.
+/// Whether a program says what is wrong and ends with its own code where back-traces are wanted:
+/// C's unwinder ends a program, in silence, that was linked without the tables that it reads.
 fn check_words(program: &Path, name: &str) -> Result<()> {
     let mut command = Command::new(program);
     command.args((name == "plimsoll").then_some("run")).args(["--", "/nonexistent/program"]);
@@ -86,9 +84,7 @@ pub(crate) fn build(root: &Path, package: &str, programs: &[&str]) -> Result<Pat
     for program in programs {
         cargo.args(["--bin", program]);
     }
-    let script = root.join(LINKER_SCRIPT);
-    cargo.env("RUSTFLAGS", format!("{RUSTFLAGS} -C link-arg=-Wl,-T,{}", script.display()));
-    cargo.env("CFLAGS", CFLAGS).current_dir(root);
+    cargo.env("RUSTFLAGS", RUSTFLAGS).env("CFLAGS", CFLAGS).current_dir(root);
     eprintln!("dist: {cargo:?}");
     ensure!(cargo.status().context("cannot start cargo")?.success(), "`{package}` does not build");
     Ok(target(root).join(TARGET).join("release"))
