@@ -41,7 +41,7 @@ pub(super) fn render(platform: &Platform, files: &mut Files<'_>) {
     for family in &families {
         let path = family.path();
         files.text(path.clone(), &dockerfile(platform, family));
-        files.text(format!("{path}.dockerignore"), &ignore::text(family, &families));
+        files.text(format!("{path}.dockerignore"), &ignore::text(platform, family, &families));
         for (name, text) in last::site_configs(family) {
             files.text(crate::detect::join(&family.context, &name), &squeeze(&text));
         }
