@@ -9,7 +9,7 @@ use manifest::template::Template;
 
 use super::stack::{Stack, escaped, origin};
 use crate::detect::{Source, join};
-use crate::image::Image;
+use crate::image::{Image, clean};
 use crate::node::{Map, Node};
 
 /// Where the stage with the sources has the directory that the image is built from.
@@ -70,6 +70,16 @@ pub(super) fn watch(stack: &Stack<'_>, service: &Service) -> Option<Node> {
     Some(Map::new().with("watch", watch).into())
 }
 
+/// Where a command runs in the stage with the sources, which begins at their top: in its service's
+/// directory, as in the image.
+pub(super) fn working_dir(stack: &Stack<'_>, service: &Service) -> Option<Node> {
+    let image = Image::of(stack.platform, stack.plan, service)?;
+    let origin = origin(stack.plan, service);
+    let place = place(&image.context, &clean(origin.path.as_str()))?;
+    let node = || Node::from(place.as_str()).because(format!("services.{}.path", origin.name));
+    (place != SOURCES).then(node)
+}
+
 /// A path below the manifest's directory as Compose reads it.
 pub(super) fn local(path: &str) -> String {
     if path == "." { ".".to_owned() } else { format!("./{path}") }
@@ -88,6 +98,7 @@ fn place(context: &str, path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Pins;
 
     #[test]
     fn sources_have_a_place_below_the_directory_that_the_image_is_built_from() {
@@ -97,5 +108,38 @@ mod tests {
         assert_eq!(place("backend", "backend/src").as_deref(), Some("/app/src"));
         assert_eq!(place("backend", "backend2"), None);
         assert_eq!(place("backend", "frontend"), None);
+    }
+
+    #[test]
+    fn what_runs_on_the_sources_runs_in_the_directory_of_its_service() {
+        let text = "
+plimsoll: 1
+app: shop
+services:
+  api:
+    path: ./backend
+    run: uvicorn app.main:app
+    migrate: alembic upgrade head
+    port: 8080
+  worker: {from: api, run: celery -A app worker}
+  other: {path: other, run: serve, port: 8081}
+environments: {dev: {target: local}}
+";
+        let plan = manifest::resolve(&manifest::parse(text).unwrap(), "dev").unwrap().plan;
+        let files = ["uv.lock", "other/uv.lock"].map(|path| (path.to_owned(), String::new()));
+        let sources = crate::detect(&plan, &crate::Repository::from(files)).unwrap();
+        let artifacts = crate::render(&crate::Platform::new(vec![plan], sources, Pins::new()));
+        let file = &artifacts.get("compose.dev.yaml").unwrap().text;
+        let file: serde_json::Value = serde_saphyr::from_str(file).unwrap();
+        let dockerfile = &artifacts.get("Dockerfile").unwrap().text;
+        for name in ["api", "api-migrate", "worker"] {
+            let container = &file["services"][name];
+            assert_eq!(container["build"]["target"], "sources", "{name}");
+            assert_eq!(container["working_dir"], "/app/backend", "{name}");
+        }
+        assert!(dockerfile.contains("\nWORKDIR /app/backend\n"), "{dockerfile}");
+        let other = &file["services"]["other"];
+        assert_eq!(other["build"]["target"], "sources");
+        assert!(other.get("working_dir").is_none(), "it is the stage's: {other}");
     }
 }

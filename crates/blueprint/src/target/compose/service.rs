@@ -82,7 +82,11 @@ pub(super) fn image_of(stack: &Stack<'_>, service: &Service, container: Map) -> 
             .with("context", develop::local(&image.context))
             .with("dockerfile", &image.dockerfile)
             .with("target", own.unwrap_or(&image.stage));
-        return container.with("build", build);
+        let container = container.with("build", build);
+        return match own {
+            Some(_) => container.with_some("working_dir", develop::working_dir(stack, service)),
+            None => container,
+        };
     }
     let variable = version_variable(stack.plan);
     let tag = format!("${{{variable}:?set it to the release, like 1.4.0-3f2a9c1}}");
