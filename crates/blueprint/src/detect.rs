@@ -1,17 +1,23 @@
 //! What the sources of a service say: its language, the version, and what installs its packages.
 //!
 //! Only files that every tool of the language reads count ([`MARKERS`]); nothing is guessed from
-//! the names of source files. The nearest directory with a lock file, from the service's upwards,
-//! is where its image is built from. It deliberately reads nothing: files are an argument.
+//! the names of source files. The nearest directory with such a file, from the service's upwards,
+//! says the language; the nearest one with a lock file of that is where its image is built from.
+//! It deliberately reads nothing: files are an argument.
 //!
 //! Invariant: what the manifest says is never overruled; every answer names its evidence.
 
+mod undetected;
 mod versions;
 
 use std::collections::BTreeMap;
 
 use manifest::names::ServiceName;
 use manifest::plan::{Kind, Language, PackageManager, Plan, Service};
+
+pub use undetected::Undetected;
+
+use crate::image;
 
 /// The files that are looked at, by name. Nothing else is read.
 pub const MARKERS: &[&str] = &[
@@ -24,6 +30,8 @@ pub const MARKERS: &[&str] = &[
     "app/main.py",
     "build.gradle",
     "build.gradle.kts",
+    "bun.lock",
+    "bun.lockb",
     "go.mod",
     "go.sum",
     "gradlew",
@@ -92,49 +100,6 @@ pub struct Toolchain {
     pub evidence: String,
 }
 
-/// Why the sources of a service say nothing.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Undetected {
-    /// No marker file.
-    #[error("nothing in `{path}` says which language service `{service}` is written in")]
-    Nothing {
-        /// The service.
-        service: ServiceName,
-        /// Its directory.
-        path: String,
-    },
-    /// Lock files of several package managers.
-    #[error("service `{service}` has lock files of {}", quoted(found))]
-    Several {
-        /// The service.
-        service: ServiceName,
-        /// The package managers.
-        found: Vec<PackageManager>,
-    },
-}
-
-impl Undetected {
-    /// What to do about it.
-    #[must_use]
-    pub fn help(&self) -> String {
-        match self {
-            Undetected::Nothing { service, .. } => format!(
-                "write `services.{service}.language: python` and `package_manager: poetry`, or \
-                 whatever it is; or commit its lock file"
-            ),
-            Undetected::Several { service, found } => {
-                let first = found.first().map_or("", |manager| manager.as_str());
-                format!("write `services.{service}.package_manager: {first}`")
-            }
-        }
-    }
-}
-
-fn quoted(managers: &[PackageManager]) -> String {
-    let words: Vec<String> = managers.iter().map(|manager| format!("`{manager}`")).collect();
-    words.join(" and ")
-}
-
 /// The file that says that a package manager is used; the first that is there wins.
 const SIGNS: &[(&str, PackageManager)] = &[
     ("poetry.lock", PackageManager::Poetry),
@@ -152,10 +117,20 @@ const SIGNS: &[(&str, PackageManager)] = &[
     ("build.gradle", PackageManager::Gradle),
 ];
 
-/// Looks at every service of a plan that has an image of its own.
+/// The file that says the language where nobody says what installs its packages.
+const DECLARATIONS: &[(&str, Language)] = &[
+    ("Cargo.toml", Language::Rust),
+    ("package.json", Language::Node),
+    ("pyproject.toml", Language::Python),
+];
+
+/// Lock files of a package manager that no image of ours has.
+const BUN: &[&str] = &["bun.lock", "bun.lockb"];
+
+/// Looks at every service of a plan: at its sources, and what starts them.
 ///
 /// # Errors
-/// All services whose sources say nothing.
+/// All services whose sources say too little.
 pub fn detect(
     plan: &Plan,
     repository: &Repository,
@@ -170,6 +145,17 @@ pub fn detect(
             Err(problem) => problems.push(problem),
         }
     }
+    let is_started = |service: &&Service| {
+        let owner = service.from.as_ref().unwrap_or(&service.name);
+        let toolchain = sources.get(owner).and_then(Source::toolchain);
+        toolchain.is_none_or(|toolchain| {
+            let is_said = service.run.is_some() || service.site.is_some();
+            is_said || image::entry(toolchain, service).is_some()
+        })
+    };
+    let idle = plan.services.values().filter(|service| !is_started(service));
+    let idle = idle.map(|service| Undetected::NoCommand { service: service.name.clone() });
+    problems.extend(idle);
     if problems.is_empty() { Ok(sources) } else { Err(problems) }
 }
 
@@ -178,18 +164,22 @@ fn source(service: &Service, repository: &Repository) -> Result<Source, Undetect
         return Ok(Source::Files);
     }
     let said = service.language.as_ref().map(|said| said.language);
-    let is_possible = |manager: &PackageManager| {
-        service.package_manager.is_none_or(|wanted| wanted == *manager)
-            && said.is_none_or(|wanted| wanted == manager.language())
+    let wanted = service.package_manager;
+    let directories = upwards(service.path.as_str());
+    let declared = declared(&directories, repository);
+    let is_possible_language = |language: Language| match said.or(wanted.map(|it| it.language())) {
+        Some(said) => said == language,
+        None => declared.iter().all(|languages| languages.contains(&language)),
     };
-    for directory in upwards(service.path.as_str()) {
-        let mut found: Vec<(&str, PackageManager)> = SIGNS
-            .iter()
-            .copied()
-            .filter(|(name, manager)| {
-                repository.contains_key(&join(&directory, name)) && is_possible(manager)
-            })
-            .collect();
+    let is_possible = |manager: PackageManager| {
+        wanted.is_none_or(|wanted| wanted == manager) && is_possible_language(manager.language())
+    };
+    for directory in &directories {
+        let has = |name: &str| repository.contains_key(&join(directory, name));
+        let is_found =
+            |(name, manager): &(&str, PackageManager)| has(name) && is_possible(*manager);
+        let mut found: Vec<(&str, PackageManager)> =
+            SIGNS.iter().copied().filter(is_found).collect();
         // `requirements.txt` is what pip-tools writes, and what others export.
         if found.iter().any(|(_, manager)| *manager != PackageManager::Pip) {
             found.retain(|(_, manager)| *manager != PackageManager::Pip);
@@ -198,22 +188,55 @@ fn source(service: &Service, repository: &Repository) -> Result<Source, Undetect
         match found.as_slice() {
             [] => {}
             [(name, manager)] => {
-                let evidence = format!("`{}`", join(&directory, name));
-                return Ok(toolchain(service, *manager, directory, repository, evidence));
+                let evidence = format!("`{}`", join(directory, name));
+                return Ok(toolchain(service, *manager, directory.clone(), repository, evidence));
             }
             several => {
                 let found = several.iter().map(|(_, manager)| *manager).collect();
                 return Err(Undetected::Several { service: service.name.clone(), found });
             }
         }
+        let bun = BUN.iter().find(|name| has(name) && is_possible_language(Language::Node));
+        if let (Some(name), None) = (bun, wanted) {
+            let (service, lock) = (service.name.clone(), join(directory, name));
+            return Err(Undetected::Bun { service, lock });
+        }
     }
-    let manager = service.package_manager.or_else(|| said.map(usual));
-    let Some(manager) = manager else {
-        let path = service.path.to_string();
-        return Err(Undetected::Nothing { service: service.name.clone(), path });
+    let root = directories[0].clone();
+    let manager = match (wanted, said) {
+        (Some(manager), _) => manager,
+        // Nothing installs packages of Node without a lock file, and nobody has just none.
+        (None, Some(language)) if language != Language::Node => usual(language),
+        (None, _) => {
+            let (service, path) = (service.name.clone(), service.path.to_string());
+            return Err(match (said, declared) {
+                (Some(language), _) => Undetected::NoLock { service, language, path },
+                (None, Some(languages)) => {
+                    Undetected::NoLock { service, language: languages[0], path }
+                }
+                (None, None) => Undetected::Nothing { service, path },
+            });
+        }
     };
-    let root = upwards(service.path.as_str()).swap_remove(0);
     Ok(toolchain(service, manager, root, repository, "the manifest".to_owned()))
+}
+
+/// The nearest directory in which something says the language, with all that are said there: by
+/// lock files if there are any, else by what only names packages.
+fn declared(directories: &[String], repository: &Repository) -> Option<Vec<Language>> {
+    directories.iter().find_map(|directory| {
+        let has = |name: &str| repository.contains_key(&join(directory, name));
+        let signs = SIGNS.iter().filter(|(name, _)| has(name));
+        let mut languages: Vec<Language> = signs.map(|(_, manager)| manager.language()).collect();
+        if BUN.iter().any(|name| has(name)) {
+            languages.push(Language::Node);
+        }
+        if languages.is_empty() {
+            let declared = DECLARATIONS.iter().filter(|(name, _)| has(name));
+            languages.extend(declared.map(|(_, language)| *language));
+        }
+        (!languages.is_empty()).then_some(languages)
+    })
 }
 
 /// The package manager of a language when nobody says which.
@@ -265,3 +288,6 @@ pub fn upwards(path: &str) -> Vec<String> {
 pub fn join(directory: &str, name: &str) -> String {
     if directory == "." { name.to_owned() } else { format!("{directory}/{name}") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use manifest::Plan;
 use manifest::names::ServiceName;
 use manifest::plan::{Command, Kind, Service};
 
-pub(crate) use command::{BIN, command, directory_of_jar, program, run};
+pub(crate) use command::{BIN, command, directory_of_jar, entry, program, run};
 pub(crate) use node_script::is_next;
 
 use crate::detect::{Source, Toolchain};

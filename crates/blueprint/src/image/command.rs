@@ -23,15 +23,19 @@ pub(crate) fn run(platform: &Platform, service: &Service) -> Option<Vec<Template
     if let Some(run) = &service.run {
         return Some(command(platform, service, run));
     }
-    let toolchain = platform.source(service)?.toolchain()?;
-    let words = match toolchain.language {
+    let words = entry(platform.source(service)?.toolchain()?, service)?;
+    Some(words.into_iter().map(Template::literal).collect())
+}
+
+/// What its sources say that starts a service without `run`.
+pub(crate) fn entry(toolchain: &Toolchain, service: &Service) -> Option<Vec<String>> {
+    Some(match toolchain.language {
         Language::Python => python_entry(toolchain)?,
         Language::Node => node_script::start(toolchain)?,
         Language::Rust => vec![format!("{BIN}/{}", program(toolchain, service))],
         Language::Go => vec![format!("{BIN}/{}", module(toolchain, service))],
         Language::Java => java(&["java".to_owned(), "-jar".to_owned(), "app.jar".to_owned()]),
-    };
-    Some(words.into_iter().map(Template::literal).collect())
+    })
 }
 
 /// The words of a command of a service in its image.

@@ -292,6 +292,20 @@ fn sources_that_say_nothing_are_asked_about() {
 }
 
 #[test]
+fn a_service_that_nothing_starts_is_asked_about() {
+    let it = Repository::new();
+    let lines = MANIFEST.lines().filter(|line| !line.starts_with("    run:"));
+    it.write("plimsoll.yaml", &lines.map(|line| format!("{line}\n")).collect::<String>());
+    for args in [&["render"][..], &["render", "--check"], &["verify"]] {
+        let asked = it.plimsoll(args);
+        assert_eq!(asked.code, 2, "{args:?}: {}", asked.stderr);
+        assert!(asked.stderr.contains("`services.api.run` is missing"), "{}", asked.stderr);
+        assert!(asked.stderr.contains("help: write `run: ...`"), "{}", asked.stderr);
+    }
+    assert!(!it.path().join("api/Dockerfile").exists());
+}
+
+#[test]
 fn a_part_can_be_meant_by_target_environment_or_name() {
     let it = Repository::new();
     assert_eq!(it.plimsoll(&["render", "--only", "hooks"]).code, 0);
