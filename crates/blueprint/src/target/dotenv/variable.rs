@@ -166,11 +166,27 @@ fn upper_first(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// A value in single quotes where a shell or Compose would change it.
+/// A value as Compose and a shell read it: in single quotes, where neither changes anything. What
+/// cannot stand there is in double quotes, with the escapes of Compose.
 fn quoted(value: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
-    match value {
-        _ if value.chars().all(is_plain) => value.to_owned(),
-        _ => format!("'{}'", value.replace('\'', "'\\''").replace('\n', " ")),
+    if value.chars().all(is_plain) {
+        return value.to_owned();
     }
+    if !value.contains(['\'', '\\', '\n', '\r']) {
+        return format!("'{value}'");
+    }
+    let mut quoted = String::from("\"");
+    for c in value.chars() {
+        match c {
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '"' | '\\' | '$' => quoted.extend(['\\', c]),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
 }
+
+#[cfg(test)]
+mod tests;
