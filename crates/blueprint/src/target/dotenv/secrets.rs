@@ -41,9 +41,10 @@ impl Needed {
         made.map(|secret| secret.file.as_str()).collect()
     }
 
-    /// A file that somebody else's value goes into, for the example.
-    fn given(&self) -> Option<&str> {
-        self.secrets.iter().find(|secret| !secret.is_made_here).map(|secret| secret.file.as_str())
+    /// The files that values of somebody else's go into.
+    fn given(&self) -> Vec<&str> {
+        let given = self.secrets.iter().filter(|secret| !secret.is_made_here);
+        given.map(|secret| secret.file.as_str()).collect()
     }
 }
 
@@ -67,4 +68,35 @@ pub(super) fn render(platform: &Platform, files: &mut Files<'_>) {
     let text = readme.render().expect("writing to a string does not fail");
     files.text("secrets/README.md", &text);
     files.verbatim("secrets/.gitignore", IGNORE);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Pins, Platform, Repository, detect, render};
+
+    #[test]
+    fn the_script_writes_every_secret_that_the_table_names() {
+        let text = "
+plimsoll: 1
+app: shop
+services:
+  api:
+    language: python
+    run: serve
+    port: 8080
+    env: {STRIPE: '${secret:STRIPE_KEY}', MAIL: '${secret:MAIL_TOKEN}', MAP: '${secret:MAP_KEY}'}
+environments: {dev: {target: local}}
+";
+        let plan = manifest::resolve(&manifest::parse(text).unwrap(), "dev").unwrap().plan;
+        let sources = detect(&plan, &Repository::new()).unwrap();
+        let artifacts = render(&Platform::new(vec![plan], sources, Pins::new()));
+        let readme = &artifacts.get("secrets/README.md").unwrap().text;
+        let told: Vec<&str> =
+            readme.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        assert_eq!(told.len(), 3, "{readme}");
+        for file in told {
+            let line = format!("\ncat >{file}\n");
+            assert_eq!(readme.matches(&line).count(), 1, "{file}: {readme}");
+        }
+    }
 }
