@@ -177,3 +177,20 @@ fn command(id: &str, entry: &str) -> Map {
         .with("language", "system")
         .with("pass_filenames", false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::EDITORCONFIG;
+
+    #[test]
+    fn every_name_of_a_dockerfile_is_indented_as_a_dockerfile() {
+        let mut sections = EDITORCONFIG.split("\n[").map(|text| text.split_once("]\n"));
+        let (names, rules) = sections
+            .find_map(|section| section.filter(|(names, _)| names.contains("Dockerfile")))
+            .unwrap();
+        assert!(rules.contains("indent_size = 2"), "{rules}");
+        let mut names = names.trim_matches(['{', '}']).split(',');
+        assert!(names.clone().any(|name| name == "Dockerfile"));
+        assert!(names.any(|name| name == "Dockerfile.*"), "the second one of a directory");
+    }
+}
