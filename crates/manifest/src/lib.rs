@@ -23,6 +23,7 @@ mod scalar;
 mod decode;
 mod diagnostics;
 mod keys;
+mod literal;
 mod merge;
 mod span;
 mod suggest;
@@ -35,6 +36,7 @@ pub mod units;
 
 pub use diagnostics::{Code, Label, Level, PROBLEMS_MAX, Problem, Problems};
 pub use explain::{Explanation, UnknownPath, explain};
+pub use literal::without_passwords;
 pub use manifest::{BUILT_IN_ENVIRONMENT, Manifest, VERSION, parse};
 pub use names::Malformed;
 pub use plan::Plan;

@@ -56,7 +56,7 @@ impl Shape {
 /// Reads one document.
 pub(crate) fn read(text: &[u8]) -> Result<Node, Problem> {
     if text.len() > TEXT_BYTES_MAX {
-        let message = format!("the manifest has {} bytes", text.len());
+        let message = format!("the manifest has more than {} MiB", TEXT_BYTES_MAX >> 20);
         return Err(Problem::error(Code::TooLarge, message)
             .help(format!("the limit is {TEXT_BYTES_MAX} bytes; move data out of the manifest")));
     }

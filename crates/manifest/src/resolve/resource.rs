@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     diagnostics::{Code, Problem},
+    literal,
     merge::{Field, Table, Written},
     names::ResourceName,
     plan::{
@@ -331,7 +332,7 @@ impl Resolver<'_> {
             return None;
         };
         let span = draft.raw.url.get().map_or(draft.span, |url| url.span);
-        if has_password(&url.0) {
+        if literal::has_password(&url.0) {
             let message = "this URL holds a password, in a file that everybody reads";
             let help = "write `${secret:NAME}` in place of the password, or of the whole URL";
             self.tell(Problem::warning(Code::SecretLiteral, message).at(span, "").help(help));
@@ -366,11 +367,3 @@ const USUAL_BACKUP: Backup = Backup {
     copy_to: None,
     point_in_time: false,
 };
-
-fn has_password(url: &str) -> bool {
-    let Some((_, rest)) = url.split_once("://") else { return false };
-    let authority = rest.split(['/', '?']).next().unwrap_or("");
-    authority.rsplit_once('@').is_some_and(|(login, _)| {
-        login.split_once(':').is_some_and(|(_, word)| !word.is_empty() && !word.contains("${"))
-    })
-}

@@ -9,8 +9,9 @@ use super::{
 };
 use crate::{
     diagnostics::{Code, Problem},
+    literal,
     names::{EnvVar, ResourceName, ServiceName, shortened},
-    plan::{Gate, Kind, ResourceType, Severity, Use, UseTarget},
+    plan::{Gate, Kind, ResourceType, Severity, Target, Use, UseTarget},
     raw::service::{RawService, RawUse},
     span::Spanned,
     suggest,
@@ -157,6 +158,7 @@ impl Resolver<'_> {
             let origin = self.written(key);
             self.note(&join(at, "env"), variable.as_str(), origin);
             let text = Spanned::new(value.value.0.clone(), value.span);
+            self.tell_secret(variable, &text);
             env.insert(variable.clone(), self.template(&text, edges));
         }
         for secret in raw.secrets.value().into_iter().flat_map(|names| &names.0) {
@@ -169,6 +171,28 @@ impl Resolver<'_> {
             }
         }
         env
+    }
+
+    /// A secret in the open is refused; where everything is local, as it may be made up, told.
+    fn tell_secret(&mut self, variable: &EnvVar, text: &Spanned<String>) {
+        let message = if literal::has_password(&text.value) {
+            format!("the URL in `{variable}` holds a password, in a file that everybody reads")
+        } else if literal::is_secret(variable.as_str(), &text.value) {
+            format!("`{variable}` holds a secret, in a file that everybody reads")
+        } else {
+            return;
+        };
+        let raw = self.environment.raw.as_ref().map(|raw| &raw.value);
+        let target = raw.and_then(|raw| raw.target.value().copied());
+        let problem = match target.unwrap_or(Target::Local) {
+            Target::Local => Problem::warning(Code::SecretLiteral, message),
+            _ => Problem::error(Code::SecretLiteral, message),
+        };
+        let help = format!(
+            "keep it in a secret provider, and write `${{secret:NAME}}` in its place, or list \
+             `{variable}` in `secrets` instead of `env`"
+        );
+        self.tell(problem.at(text.span, "").help(help));
     }
 }
 

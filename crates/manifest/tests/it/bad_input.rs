@@ -987,6 +987,23 @@ fn a_secret_is_never_shown() {
 }
 
 #[test]
+fn a_secret_in_the_open_is_refused_where_others_run_and_told_where_only_we_do() {
+    let body = "services: {a: {port: 80, env: {PASSWORD: hunter22, DB: \"pg://u:p4ss@h/d\"}}}\n";
+    let remote = "environments: {production: {target: host, hosts: [one], domain: a.example}}\n";
+    let text = format!("plimsoll: 1\napp: shop\n{body}{remote}");
+    let remote = problems(&text, "production");
+    assert_eq!(remote.matches("error[secret_literal]").count(), 2, "{remote}");
+    assert!(remote.contains("`PASSWORD` holds a secret"), "{remote}");
+    assert!(remote.contains("the URL in `DB` holds a password"), "{remote}");
+    assert!(!remote.contains("hunter22") && !remote.contains("p4ss"), "{remote}");
+    let local = problems(&text, "local");
+    assert!(local.contains("warning[secret_literal]") && !local.contains("error["), "{local}");
+    let kept = body.replace("hunter22", "'${secret:PASSWORD}'").replace("p4ss", "${secret:DB}");
+    let kept = problems(&text.replace(body, &kept), "production");
+    assert!(!kept.contains("secret_literal"), "{kept}");
+}
+
+#[test]
 fn a_secret_literal_is_refused_without_showing_it() {
     expect![[r#"
         error[secret_literal]: this looks like a secret's value, where its name belongs
@@ -1003,7 +1020,7 @@ fn a_secret_literal_is_refused_without_showing_it() {
 #[test]
 fn a_file_above_the_size_limit_is_refused_unread() {
     expect![[r#"
-        error[too_large]: the manifest has 1048577 bytes
+        error[too_large]: the manifest has more than 1 MiB
          |
          = help: the limit is 1048576 bytes; move data out of the manifest
 
