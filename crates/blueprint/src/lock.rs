@@ -139,7 +139,7 @@ impl Lock {
     /// It is of a newer form, damaged, or names a file outside the directory.
     pub fn parse(text: &str) -> Result<Lock, LockError> {
         let damaged =
-            |error: &toml::de::Error| LockError::Damaged { message: one_line(&error.to_string()) };
+            |error: &toml::de::Error| LockError::Damaged { message: with_line(error, text) };
         let table: toml::Table = text.parse().map_err(|error| damaged(&error))?;
         let form = table.get("version").and_then(toml::Value::as_integer).unwrap_or_default();
         if let Ok(found) = u64::try_from(form)
@@ -211,8 +211,16 @@ pub fn blob(bytes: &[u8]) -> String {
     name
 }
 
-fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+/// What the reader says, and on which line; not its picture of the line, which a lock that was
+/// merged badly makes long.
+fn with_line(error: &toml::de::Error, text: &str) -> String {
+    let words = error.message().lines().map(str::trim).filter(|line| !line.is_empty());
+    let message = words.collect::<Vec<_>>().join(" ");
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before.map(|before| before.matches('\n').count() + 1) {
+        Some(line) => format!("line {line}: {message}"),
+        None => message,
+    }
 }
 
 #[cfg(test)]
@@ -276,6 +284,17 @@ mod tests {
         assert_eq!(Lock::parse(&newer), Err(LockError::Newer { found: 2 }));
         let outside = text.replace("compose.dev.yaml", "../../etc/passwd");
         assert!(matches!(Lock::parse(&outside), Err(LockError::Outside { .. })));
+    }
+
+    #[test]
+    fn damage_is_told_in_one_line_with_its_number() {
+        let text = lock().to_text();
+        let conflict = text.replace("plan = ", "<<<<<<< HEAD\nplan = ");
+        let said = Lock::parse(&conflict).unwrap_err().to_string();
+        assert!(said.contains("is damaged: line 4: ") && said.lines().count() == 1, "{said}");
+        let unknown = text.replace("n_files", "n_fils");
+        let said = Lock::parse(&unknown).unwrap_err().to_string();
+        assert!(said.contains("n_fils") && said.lines().count() == 1, "{said}");
     }
 
     #[test]
