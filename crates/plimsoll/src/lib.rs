@@ -17,6 +17,7 @@ mod source;
 mod stage;
 mod suggest;
 mod table;
+mod turn;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -57,11 +57,17 @@ impl Platform {
 pub(crate) fn find(given: Option<&Path>, state_parent: Option<&Path>) -> anyhow::Result<Platform> {
     let manifest = match given {
         Some(path) if path.is_file() => path.to_owned(),
-        Some(path) => in_directory(path).with_context(|| missing(path, "in"))?,
+        Some(path) => match in_directory(path)? {
+            Some(manifest) => manifest,
+            None => match odd(path).filter(|_| !path.is_dir()) {
+                Some(what) => bail!("`{}` is {what}\nhelp: {ODD_HELP}", path.display()),
+                None => bail!(missing(path, "in")),
+            },
+        },
         None => {
             let here = std::env::current_dir().context("cannot tell the current directory")?;
-            match here.ancestors().find_map(in_directory) {
-                Some(manifest) => relative_to(&here, manifest),
+            match here.ancestors().map(in_directory).find_map(Result::transpose) {
+                Some(manifest) => relative_to(&here, manifest?),
                 None => bail!(missing(&here, "in or above")),
             }
         }
@@ -75,8 +81,34 @@ pub(crate) fn find(given: Option<&Path>, state_parent: Option<&Path>) -> anyhow:
     Ok(Platform { directory, manifest, state_parent })
 }
 
-fn in_directory(directory: &Path) -> Option<PathBuf> {
-    MANIFEST_NAMES.iter().map(|name| directory.join(name)).find(|path| path.is_file())
+/// What to do about a manifest that is no file.
+const ODD_HELP: &str = "put a file with the manifest there";
+
+/// The manifest in a directory.
+///
+/// # Errors
+/// Something stands there that is not a file.
+fn in_directory(directory: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let mut paths = MANIFEST_NAMES.iter().map(|name| directory.join(name));
+    if let Some(manifest) = paths.clone().find(|path| path.is_file()) {
+        return Ok(Some(manifest));
+    }
+    match paths.find_map(|path| odd(&path).map(|what| (path, what))) {
+        Some((path, what)) => bail!("`{}` is {what}\nhelp: {ODD_HELP}", path.display()),
+        None => Ok(None),
+    }
+}
+
+/// What stands at a path where a file belongs; absent when nothing does.
+fn odd(path: &Path) -> Option<&'static str> {
+    // A file that may not be looked at is told by whoever opens it.
+    let is_link = path.symlink_metadata().ok()?.is_symlink();
+    match path.metadata() {
+        Ok(meta) if meta.is_dir() => Some("a directory, where a file belongs"),
+        Ok(_) => Some("not a regular file"),
+        Err(_) if is_link => Some("a link that leads nowhere"),
+        Err(_) => None,
+    }
 }
 
 /// Short when it is in this very directory, as it mostly is.
@@ -108,6 +140,24 @@ mod tests {
                 (directory.path().into(), manifest.clone())
             );
         }
+    }
+
+    #[test]
+    fn what_is_no_file_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("plimsoll.yaml");
+        let said = || find(Some(directory.path()), None).unwrap_err().to_string();
+        std::fs::create_dir(&path).unwrap();
+        assert!(said().contains("plimsoll.yaml` is a directory"), "{}", said());
+        std::fs::remove_dir(&path).unwrap();
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        assert!(said().contains("is a link that leads nowhere"), "{}", said());
+        let itself = find(Some(&path), None).unwrap_err().to_string();
+        assert!(itself.contains("is a link that leads nowhere"), "{itself}");
+        std::fs::remove_file(&path).unwrap();
+        let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(said().contains("is not a regular file"), "{}", said());
+        drop(socket);
     }
 
     #[test]

@@ -3,17 +3,19 @@
 //! `render`, `eject`, `patch`, `explain` and `verify` begin here. It deliberately writes nothing.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use blueprint::detect::Undetected;
 use blueprint::{Artifacts, Lock, Settled, lock, settle};
 use manifest::Plan;
+use manifest::plan::Service;
 
 use crate::platform::{self, Platform};
 use crate::repository;
 use crate::source::Source;
 use crate::suggest;
+use crate::turn::Turn;
 
 /// The directory of patches that are applied to what is rendered.
 pub(crate) const PATCHES: &str = "plimsoll.patches";
@@ -32,6 +34,19 @@ pub(crate) struct Rendering {
     pub plan: String,
     /// The environments, in the order of promotion.
     pub environments: Vec<String>,
+    /// What is odd but prevents nothing, each with its help.
+    pub notes: Vec<String>,
+    /// Keeps others from writing until everything is written; absent when nothing will be.
+    _turn: Option<Turn>,
+}
+
+/// What a command is about to do with the files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Nothing is written.
+    Look,
+    /// Files are: nobody else may write meanwhile.
+    Write,
 }
 
 /// What `load` may find instead.
@@ -45,22 +60,33 @@ pub(crate) enum Loaded {
 /// Reads a directory and renders everything.
 ///
 /// # Errors
-/// There is no manifest, the lock is damaged or newer, the sources do not say what they are, or a
-/// patch does not apply.
-pub(crate) fn load(directory: Option<&Path>) -> anyhow::Result<Loaded> {
+/// There is no manifest, the lock is damaged or newer, the sources do not say what they are, a
+/// patch does not apply, or another command writes and does not end.
+pub(crate) fn load(directory: Option<&Path>, purpose: Purpose) -> anyhow::Result<Loaded> {
     let platform = platform::find(directory, None)?;
+    let turn = match purpose {
+        Purpose::Look => None,
+        Purpose::Write => Some(Turn::take(&platform.directory)?),
+    };
     let source = Source::read(&platform)?;
     let Some(plans) = source.resolve_all()? else { return Ok(Loaded::Problems) };
     let lock = read_lock(&platform)?;
     let root = platform.directory;
     let markers = repository::markers(&root, last(&plans))?;
-    let sources = blueprint::detect(last(&plans), &markers).map_err(|all| undetected(&all))?;
+    let absent = absent(&root, last(&plans));
+    let sources =
+        blueprint::detect(last(&plans), &markers).map_err(|all| undetected(&all, &absent))?;
     let environments = plans.iter().map(|plan| plan.environment.name.to_string()).collect();
     let plan = serde_json::to_vec(&plans).context("a plan is JSON")?;
     let plan = lock::blob(&[plan, format!("{sources:?}").into_bytes()].concat());
     let rendered = blueprint::Platform::new(plans, sources, lock.pins.clone());
     let mut artifacts = blueprint::render(&rendered);
+    if let Some(turn) = &turn {
+        sweep(turn, &root, &artifacts, &lock);
+    }
     let unpatched = apply_patches(&root, &mut artifacts)?;
+    let mut notes: Vec<String> = absent.into_values().collect();
+    notes.extend(idle_patches(&root, &artifacts));
     Ok(Loaded::Rendering(Box::new(Rendering {
         root,
         artifacts,
@@ -68,17 +94,50 @@ pub(crate) fn load(directory: Option<&Path>) -> anyhow::Result<Loaded> {
         lock,
         plan,
         environments,
+        notes,
+        _turn: turn,
     })))
+}
+
+/// Removes what killed commands have left wherever one writes.
+fn sweep(turn: &Turn, root: &Path, artifacts: &Artifacts, lock: &Lock) {
+    let rendered = artifacts.iter().map(|(path, _)| path);
+    let paths: Vec<&str> = rendered.chain(lock.files.keys().map(String::as_str)).collect();
+    let patches: Vec<String> = paths.iter().map(|path| patch_name(path)).collect();
+    let all = paths.iter().copied().chain(patches.iter().map(String::as_str));
+    turn.sweep(root, all.chain([lock::NAME]));
 }
 
 fn last(plans: &[Plan]) -> &Plan {
     plans.last().expect("there is a plan for each environment, and at least one")
 }
 
-fn undetected(all: &[Undetected]) -> anyhow::Error {
-    let lines: Vec<String> = all.iter().map(ToString::to_string).collect();
-    let helps: Vec<String> = all.iter().map(|one| format!("\nhelp: {}", one.help())).collect();
-    anyhow!("{}{}", lines.join("; "), helps.concat())
+/// Services whose directory is not there, with words about it.
+fn absent(root: &Path, plan: &Plan) -> BTreeMap<String, String> {
+    let services = plan.services.values().filter(|service| service.from.is_none());
+    let absent = services.filter(|service| !root.join(service.path.as_str()).is_dir());
+    let words = |service: &Service| {
+        format!(
+            "the directory `{}` of service `{name}` does not exist\nhelp: create it, or correct \
+             `services.{name}.path`",
+            service.path,
+            name = service.name
+        )
+    };
+    absent.map(|service| (service.name.to_string(), words(service))).collect()
+}
+
+fn undetected(all: &[Undetected], absent: &BTreeMap<String, String>) -> anyhow::Error {
+    let words = |one: &Undetected| match one {
+        Undetected::Nothing { service, .. } if absent.contains_key(service.as_str()) => {
+            absent[service.as_str()].clone()
+        }
+        one => format!("{one}\nhelp: {}", one.help()),
+    };
+    let texts: Vec<String> = all.iter().map(words).collect();
+    let (helps, lines): (Vec<&str>, Vec<&str>) =
+        texts.iter().flat_map(|text| text.lines()).partition(|line| line.starts_with("help:"));
+    anyhow!("{}\n{}", lines.join("; "), helps.join("\n"))
 }
 
 fn read_lock(platform: &Platform) -> anyhow::Result<Lock> {
@@ -104,6 +163,12 @@ fn apply_patches(
         let patch = diffy::Patch::from_str(&text).map_err(|error| {
             anyhow!("`{name}` is not a patch: {error}\nhelp: write it with `plimsoll patch {path}`")
         })?;
+        if patch.hunks().is_empty() {
+            bail!(
+                "`{name}` is not a patch: it changes nothing\nhelp: remove it, or write it with \
+                 `plimsoll patch {path}`"
+            );
+        }
         let patched = diffy::apply(&artifact.text, &patch).map_err(|error| {
             anyhow!(
                 "`{name}` no longer fits what is rendered: {error}\nhelp: remove it, render, edit \
@@ -114,6 +179,60 @@ fn apply_patches(
         artifacts.replace(&path, patched);
     }
     Ok(unpatched)
+}
+
+/// Most files of a directory of patches that are looked at.
+const PATCHES_MAX: usize = 10_000;
+
+/// Words about every patch of a file that is not rendered.
+fn idle_patches(root: &Path, artifacts: &Artifacts) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut directories = vec![root.join(PATCHES)];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                _ if names.len() >= PATCHES_MAX => break,
+                Ok(kind) if kind.is_dir() => directories.push(entry.path()),
+                Ok(_) => names.push(entry.path()),
+                Err(_) => {}
+            }
+        }
+    }
+    names.sort();
+    let words = |path: &PathBuf| {
+        let name = path.strip_prefix(root).ok()?.to_str()?;
+        let of = name.strip_prefix(PATCHES)?.strip_prefix('/')?.strip_suffix(".patch")?;
+        if artifacts.get(of).is_some() {
+            return None;
+        }
+        let help = match suggest::nearest(of, artifacts.iter().map(|(path, _)| path)) {
+            Some(near) => format!("rename it to `{}`, or remove it", patch_name(near)),
+            None => "remove it: nothing of that path is rendered".to_owned(),
+        };
+        Some(format!("`{name}` is for no file of ours, and changes nothing\nhelp: {help}"))
+    };
+    names.iter().filter_map(words).collect()
+}
+
+/// A path given from the current directory, from the root; its directory may not be there yet.
+fn below(root: &Path, given: &str) -> Option<String> {
+    let mut whole = PathBuf::new();
+    for part in std::path::absolute(given).ok()?.components() {
+        match part {
+            Component::ParentDir => {
+                // A link before it leads elsewhere than its name says.
+                whole = whole.canonicalize().unwrap_or(whole);
+                whole.pop();
+            }
+            part => whole.push(part),
+        }
+    }
+    let root = root.canonicalize().ok()?;
+    let known =
+        whole.ancestors().skip(1).find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let (above, real) = known?;
+    let whole = real.join(whole.strip_prefix(above).ok()?);
+    Some(whole.strip_prefix(root).ok()?.to_str()?.to_owned())
 }
 
 /// Where the patch of a file is.
@@ -147,18 +266,14 @@ impl Rendering {
         settle(&self.artifacts, &self.lock, disk, is_in_scope)
     }
 
-    /// The path of a rendered file as it is known here: what a shell completes may be longer.
+    /// The path of a rendered file as it is known here: given from the current directory, from
+    /// the manifest's, or from the top of all.
     ///
     /// # Errors
     /// Nothing of that path is rendered.
     pub(crate) fn known(&self, given: &str) -> anyhow::Result<String> {
         let path = given.strip_prefix("./").unwrap_or(given);
-        let below = std::path::absolute(path).ok();
-        let root = std::path::absolute(&self.root).ok();
-        let relative = below.zip(root).and_then(|(path, root)| {
-            Some(path.strip_prefix(root).ok()?.to_string_lossy().into_owned())
-        });
-        for candidate in [Some(path.to_owned()), relative].into_iter().flatten() {
+        for candidate in [below(&self.root, given), Some(path.to_owned())].into_iter().flatten() {
             if self.artifacts.get(&candidate).is_some() || self.lock.files.contains_key(&candidate)
             {
                 return Ok(candidate);

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use crate::exit::Exit;
-use crate::screen::{self, ERROR, HELP};
+use crate::screen::{self, ERROR, HELP, WARNING};
 
 /// Turns what a command returned into the code of the process.
 pub(crate) fn finish(answer: anyhow::Result<Exit>) -> ExitCode {
@@ -40,6 +40,17 @@ fn reader_went_away(error: &anyhow::Error) -> bool {
 pub(crate) fn write_error(out: &mut impl Write, error: &anyhow::Error) -> io::Result<()> {
     let (message, helps) = split(error);
     writeln!(out, "{ERROR}error:{ERROR:#} {message}")?;
+    for help in helps {
+        writeln!(out, "  {HELP}help:{HELP:#} {help}")?;
+    }
+    Ok(())
+}
+
+/// Shows what is odd but stops nothing: words, with lines that start with `help:`.
+pub(crate) fn warn(text: &str) -> io::Result<()> {
+    let (message, helps) = split(&anyhow::anyhow!("{text}"));
+    let mut out = screen::words();
+    writeln!(out, "{WARNING}warning:{WARNING:#} {message}")?;
     for help in helps {
         writeln!(out, "  {HELP}help:{HELP:#} {help}")?;
     }

@@ -13,6 +13,8 @@ use anstyle::{AnsiColor, Style};
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
 /// Of the word `help:`.
 pub(crate) const HELP: Style = AnsiColor::Cyan.on_default().bold();
+/// Of the word `warning:`.
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 /// Where data goes.
 pub(crate) fn data() -> AutoStream<io::StdoutLock<'static>> {
     anstream::stdout().lock()

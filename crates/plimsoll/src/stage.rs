@@ -4,6 +4,8 @@
 //! as it was; a kill between two renames leaves some files new, which the next render sees to be
 //! as rendered. What is written last, the lock, is renamed last.
 //!
+//! A first Ctrl-C waits until the files are in their places, or removes those that are not.
+//!
 //! Invariant: at every moment each path holds its old text or its new text, whole.
 
 use std::fs::{self, File};
@@ -11,13 +13,15 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tempfile::NamedTempFile;
 
 use crate::repository;
 
 /// The names of files that are not in their places yet begin so.
-const STAGED: &str = ".plimsoll-staged-";
+pub(crate) const STAGED: &str = ".plimsoll-staged-";
 
 /// What is about to change on the disk.
 pub(crate) struct Stage<'a> {
@@ -27,12 +31,14 @@ pub(crate) struct Stage<'a> {
     removed: Vec<PathBuf>,
     /// Directories that did not exist, outer ones first.
     created: Created,
+    /// Last, so that what ends the process comes when nothing is left to remove.
+    held: Held,
 }
 
 impl<'a> Stage<'a> {
     pub(crate) fn new(root: &'a Path) -> Stage<'a> {
         let created = Created(Vec::new());
-        Stage { root, files: Vec::new(), removed: Vec::new(), created }
+        Stage { root, files: Vec::new(), removed: Vec::new(), created, held: Held::new() }
     }
 
     /// Writes a file beside its place.
@@ -45,6 +51,9 @@ impl<'a> Stage<'a> {
         text: &str,
         is_executable: bool,
     ) -> anyhow::Result<()> {
+        if self.held.has_come() {
+            bail!("interrupted\nhelp: nothing was changed");
+        }
         let place = repository::place(self.root, path)?;
         let directory = place.parent().unwrap_or(self.root);
         // A file keeps the mode that it has; what is executed has to be.
@@ -117,6 +126,45 @@ fn remove_empty(root: &Path, place: &Path) {
     }
 }
 
+/// The signals that ask a command to end.
+const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// Keeps signals that would end the process away until it is dropped.
+struct Held {
+    /// What was kept away before.
+    before: Option<SigSet>,
+    /// Absent when the kernel gives none: then everything is written before the process ends.
+    come: Option<SignalFd>,
+}
+
+impl Held {
+    fn new() -> Held {
+        let signals: SigSet = ENDING.into_iter().collect();
+        let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok();
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Held { before, come: SignalFd::with_flags(&signals, flags).ok() }
+    }
+
+    /// Whether one has come. It stays, and ends the process in the end.
+    fn has_come(&self) -> bool {
+        let Some(come) = &self.come else { return false };
+        let Ok(Some(signal)) = come.read_signal() else { return false };
+        let number = i32::try_from(signal.ssi_signo).unwrap_or_default();
+        // Reading it took it; raised again it waits as before.
+        let _ = Signal::try_from(number).map(raise);
+        true
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // The mask was valid when it was taken.
+            let _ = before.thread_set_mask();
+        }
+    }
+}
+
 /// Directories that are removed again unless they are kept.
 struct Created(Vec<PathBuf>);
 
@@ -160,6 +208,20 @@ mod tests {
         let names: Vec<_> =
             fs::read_dir(root.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "{names:?}");
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_stage_and_comes_when_nothing_is_left() {
+        let root = tempfile::tempdir().unwrap();
+        let mut stage = Stage::new(root.path());
+        stage.write("deep/a", "new", false).unwrap();
+        raise(Signal::SIGINT).unwrap();
+        assert!(stage.write("deep/b", "new", false).unwrap_err().to_string().contains("interru"));
+        assert!(stage.held.has_come(), "it still waits");
+        // Taken here, or it would end the tests.
+        assert_eq!(SigSet::from(Signal::SIGINT).wait().unwrap(), Signal::SIGINT);
+        drop(stage);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 
     #[test]

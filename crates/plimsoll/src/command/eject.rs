@@ -8,7 +8,7 @@ use blueprint::lock::{self, Entry, Owner};
 use clap::Args;
 
 use crate::exit::Exit;
-use crate::rendering::{self, Loaded};
+use crate::rendering::{self, Loaded, Purpose};
 use crate::screen;
 use crate::stage::Stage;
 
@@ -37,7 +37,7 @@ pub struct EjectArgs {
 /// # Errors
 /// A file is not ours, or the lock cannot be written.
 pub fn eject(args: &EjectArgs) -> anyhow::Result<Exit> {
-    let rendering = match rendering::load(args.directory.as_deref())? {
+    let rendering = match rendering::load(args.directory.as_deref(), Purpose::Write)? {
         Loaded::Rendering(rendering) => rendering,
         Loaded::Problems => return Ok(Exit::Unknown),
     };
@@ -66,11 +66,15 @@ pub fn eject(args: &EjectArgs) -> anyhow::Result<Exit> {
     stage.write(lock::NAME, &lock.to_text(), false)?;
     stage.commit()?;
     let mut out = screen::words();
+    let (they_are, them, they_differ) = match args.files.len() {
+        1 => ("it is", "it", "it differs"),
+        _ => ("they are", "them", "they differ"),
+    };
     match args.undo {
-        true => writeln!(out, "next: `plimsoll render` shows where they differ from ours")?,
+        true => writeln!(out, "next: `plimsoll render` shows where {they_differ} from ours")?,
         false => writeln!(
             out,
-            "they are yours: nothing of ours writes or checks them; commit `{}`",
+            "{they_are} yours: nothing of ours writes or checks {them}; commit `{}`",
             lock::NAME
         )?,
     }

@@ -52,7 +52,8 @@ pub fn explain(args: &ExplainArgs) -> anyhow::Result<Exit> {
         }
     };
     match manifest::explain(&resolution, &args.path) {
-        Ok(explanation) => {
+        Ok(mut explanation) => {
+            super::plan::hide_passwords(&mut explanation.value);
             let lines = fan_out::lines(&resolution.plan, &args.path, args.directory.as_deref())?;
             if args.json {
                 screen::write_json(&fan_out::document(&explanation, &lines)?)?;

@@ -11,7 +11,7 @@ use blueprint::lock::{self, Entry, Owner};
 use clap::Args;
 
 use crate::exit::Exit;
-use crate::rendering::{self, Loaded, patch_name};
+use crate::rendering::{self, Loaded, Purpose, patch_name};
 use crate::screen;
 use crate::stage::Stage;
 
@@ -40,7 +40,7 @@ pub struct PatchArgs {
 /// # Errors
 /// The file is not ours or was not changed, or the patch cannot be written.
 pub fn patch(args: &PatchArgs) -> anyhow::Result<Exit> {
-    let rendering = match rendering::load(args.directory.as_deref())? {
+    let rendering = match rendering::load(args.directory.as_deref(), Purpose::Write)? {
         Loaded::Rendering(rendering) => rendering,
         Loaded::Problems => return Ok(Exit::Unknown),
     };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use manifest::plan::{Resource, Service};
 use manifest::{Problems, Resolution};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::source::Source;
@@ -59,12 +59,24 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
     }
 }
 
-fn document(resolved: Result<&Resolution, &Problems>) -> serde_json::Value {
+fn document(resolved: Result<&Resolution, &Problems>) -> Value {
     match resolved {
         Ok(Resolution { plan, warnings, .. }) => {
+            let mut plan = json!(plan);
+            hide_passwords(&mut plan);
             json!({"plan": plan, "problems": warnings.iter().collect::<Vec<_>>()})
         }
         Err(problems) => json!({"plan": null, "problems": problems.iter().collect::<Vec<_>>()}),
+    }
+}
+
+/// Takes the passwords of URLs out of every text.
+pub(super) fn hide_passwords(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = manifest::without_passwords(text),
+        Value::Array(items) => items.iter_mut().for_each(hide_passwords),
+        Value::Object(map) => map.values_mut().for_each(hide_passwords),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -92,7 +104,7 @@ fn resource_row(resource: &Resource) -> [String; 6] {
 
 fn service_row(service: &Service) -> [String; 6] {
     let runs = match (&service.run, &service.site) {
-        (Some(command), _) => command.line(),
+        (Some(command), _) => manifest::without_passwords(&command.line()),
         (None, Some(site)) => format!("the site in {}", site.dir),
         (None, None) => "(nothing yet)".to_owned(),
     };

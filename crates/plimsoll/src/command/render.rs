@@ -17,7 +17,8 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use crate::exit::Exit;
-use crate::rendering::{self, Loaded, Rendering};
+use crate::rendering::{self, Loaded, Purpose, Rendering};
+use crate::report;
 use crate::screen;
 use crate::stage::Stage;
 use crate::table::Table;
@@ -75,10 +76,14 @@ fn targets() -> PossibleValuesParser {
 /// # Errors
 /// When there is no manifest, the lock cannot be read, or the disk refuses.
 pub fn render(args: &RenderArgs) -> anyhow::Result<Exit> {
-    let mut rendering = match rendering::load(args.directory.as_deref())? {
+    let purpose = if args.list || args.check || args.diff { Purpose::Look } else { Purpose::Write };
+    let mut rendering = match rendering::load(args.directory.as_deref(), purpose)? {
         Loaded::Rendering(rendering) => rendering,
         Loaded::Problems => return Ok(Exit::Unknown),
     };
+    for note in &rendering.notes {
+        report::warn(note)?;
+    }
     let scope = Scope::of(args, &rendering)?;
     rendering.artifacts.retain(|path, artifact| {
         let environment = artifact.environment.as_ref().map(AsRef::as_ref);
@@ -165,19 +170,35 @@ fn check(settled: &[Settled<'_>], is_outdated: bool) -> anyhow::Result<Exit> {
     let n_stale = of(State::New) + of(State::Stale) + of(State::Missing) + of(State::Gone);
     let mut out = screen::words();
     match (n_stale, n_edited) {
-        (0, 0) => writeln!(out, "{} files are as rendered", settled.len())?,
+        (0, 0) => writeln!(out, "{} as rendered", files_are(settled.len()))?,
         (_, 0) if is_outdated => {
-            writeln!(out, "this plimsoll would write {n_stale} files otherwise than the last one")?;
+            let files = files(n_stale);
+            writeln!(out, "this plimsoll would write {files} otherwise than the last one")?;
             writeln!(out, "next: `plimsoll render`, when it suits you")?;
             return Ok(Exit::Yes);
         }
         _ => {
-            writeln!(out, "{n_stale} files are stale, {n_edited} are not as we wrote them")?;
+            let stale = (n_stale > 0).then(|| format!("{} stale", files_are(n_stale)));
+            let it = if n_edited == 1 { "it" } else { "them" };
+            let edited =
+                (n_edited > 0).then(|| format!("{} not as we wrote {it}", files_are(n_edited)));
+            let both: Vec<String> = stale.into_iter().chain(edited).collect();
+            writeln!(out, "{}", both.join(", "))?;
             let next = if n_edited == 0 { "plimsoll render" } else { "plimsoll render --diff" };
             writeln!(out, "next: `{next}`")?;
         }
     }
     Ok(if n_stale + n_edited == 0 { Exit::Yes } else { Exit::No })
+}
+
+/// `1 file`, `2 files`.
+fn files(n: usize) -> String {
+    format!("{n} file{}", if n == 1 { "" } else { "s" })
+}
+
+/// `1 file is`, `2 files are`.
+fn files_are(n: usize) -> String {
+    format!("{} {}", files(n), if n == 1 { "is" } else { "are" })
 }
 
 /// Writes what is to be written, and the lock.
@@ -295,14 +316,17 @@ fn summary(
         .filter(|_| !args.force)
         .flat_map(|state| by_state.get(state).into_iter().flatten().copied())
         .collect();
+    let it = if n_written == 1 { "it" } else { "them" };
+    let kept_words = if kept.len() == 1 { "it is" } else { "they are" };
     match (n_written, kept.first()) {
-        (0, None) => writeln!(out, "{} files are as rendered; nothing to do", settled.len())?,
+        (0, None) => writeln!(out, "{} as rendered; nothing to do", files_are(settled.len()))?,
         (_, None) => writeln!(
             out,
-            "wrote {n_written} files; read them, and commit them with `plimsoll.lock`"
+            "wrote {}; read {it}, and commit {it} with `plimsoll.lock`",
+            files(n_written)
         )?,
         (_, Some(first)) => {
-            writeln!(out, "wrote {n_written} files, left {} as they are", kept.len())?;
+            writeln!(out, "wrote {}, left {} as {kept_words}", files(n_written), kept.len())?;
             writeln!(out, "see:  `plimsoll render --diff {first}`")?;
             writeln!(out, "then: `plimsoll patch {first}` keeps your change in every render,")?;
             writeln!(out, "      `plimsoll eject {first}` makes the file yours,")?;

@@ -27,7 +27,7 @@ use self::tree::{File, Tree};
 use super::block_on;
 use crate::exit::Exit;
 use crate::platform::{self, Platform};
-use crate::rendering::{self, Loaded};
+use crate::rendering::{self, Loaded, Purpose};
 use crate::repository;
 
 const EXAMPLE: &str = "\
@@ -130,7 +130,7 @@ fn read_lock(platform: &Platform) -> anyhow::Result<Lock> {
 
 /// The environments of the files that are of one; absent when the manifest has problems.
 fn environments(args: &VerifyArgs, env: &str) -> anyhow::Result<Option<BTreeMap<String, String>>> {
-    let rendering = match rendering::load(args.directory.as_deref())? {
+    let rendering = match rendering::load(args.directory.as_deref(), Purpose::Look)? {
         Loaded::Rendering(rendering) => rendering,
         Loaded::Problems => return Ok(None),
     };

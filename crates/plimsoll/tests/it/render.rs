@@ -1,6 +1,7 @@
 //! `plimsoll render` and what belongs to it, on a directory as a user has it.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -187,6 +188,48 @@ fn a_patch_makes_a_change_again_in_every_render() {
     assert_eq!(it.plimsoll(&["patch", "--drop", ".editorconfig"]).code, 2, "it has to fit first");
 }
 
+#[test]
+fn what_a_killed_command_has_left_is_removed_and_nothing_else() {
+    let it = Repository::new();
+    assert_eq!(it.plimsoll(&["render"]).code, 0);
+    let (before, litter) = (it.files(), ".plimsoll-staged-Ab3dE6");
+    let places = ["", "api/", "plimsoll.patches/"].map(|place| format!("{place}{litter}"));
+    let commands: [&[&str]; 2] = [&["render"], &["eject", "Makefile"]];
+    for args in commands {
+        places.iter().for_each(|place| it.write(place, "half"));
+        it.write("api/.plimsoll-staged-notes.md", "mine");
+        assert_eq!(it.plimsoll(&["render", "--check"]).code, 0);
+        assert!(places.iter().all(|place| it.path().join(place).exists()), "a check removes none");
+        assert_eq!(it.plimsoll(args).code, 0, "{args:?}");
+        assert!(!places.iter().any(|place| it.path().join(place).exists()), "{args:?}");
+        assert_eq!(it.read("api/.plimsoll-staged-notes.md"), "mine");
+        it.plimsoll(&["eject", "--undo", "Makefile"]);
+        it.plimsoll(&["render"]);
+    }
+    fs::remove_file(it.path().join("api/.plimsoll-staged-notes.md")).unwrap();
+    assert_eq!(it.files(), before);
+}
+
+#[test]
+fn two_renders_at_once_wait_for_each_other() {
+    let it = Repository::new();
+    let litter = it.path().join(".plimsoll-staged-Ab3dE6");
+    fs::write(&litter, "of the one that runs").unwrap();
+    let running = fs::File::open(it.path()).unwrap();
+    running.lock().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+    command.arg("render").current_dir(it.path()).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut second = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut words = BufReader::new(second.stderr.take().unwrap());
+    let mut line = String::new();
+    words.read_line(&mut line).unwrap();
+    assert!(line.contains("waiting for another plimsoll"), "{line}");
+    assert!(litter.exists() && !it.path().join("plimsoll.lock").exists());
+    drop(running);
+    assert_eq!(second.wait().unwrap().code(), Some(0));
+    assert!(!litter.exists() && it.path().join("plimsoll.lock").is_file());
+}
+
 /// What is wrong, how it comes about, and what is said of it.
 type Case<'a> = (&'a str, &'a dyn Fn(&Repository), &'a str);
 
@@ -319,6 +362,107 @@ fn a_part_can_be_meant_by_target_environment_or_name() {
     assert!(unknown.stderr.contains("`dev`, `production`"), "{}", unknown.stderr);
     let unknown = it.plimsoll(&["render", "Makfile"]);
     assert!(unknown.stderr.contains("did you mean `Makefile`?"), "{}", unknown.stderr);
+}
+
+#[test]
+fn a_file_may_be_given_from_where_one_stands() {
+    let it = Repository::new();
+    it.plimsoll(&["render"]);
+    let mine = format!("{}# mine\n", it.read("Makefile"));
+    it.write("Makefile", &mine);
+    it.write("api/deep/x", "");
+    let whole = it.path().join("Makefile").display().to_string();
+    let cases = [
+        ("api", "../Makefile"),
+        ("api/deep", "../../Makefile"),
+        ("api", "Makefile"),
+        ("api", whole.as_str()),
+    ];
+    for (below, file) in cases {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        let command = command.args(["render", "--diff", file]).current_dir(it.path().join(below));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{file}: {output:?}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains("+# mine"), "{file}");
+    }
+    let outside = it.plimsoll(&["render", "--diff", "../Makefile"]);
+    assert_eq!(outside.code, 2, "{}", outside.stderr);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_told() {
+    let it = Repository::new();
+    let render = it.plimsoll(&["render", "--check"]);
+    let words = "the directory `api` of service `api` does not exist";
+    assert!(render.stderr.contains(&format!("warning: {words}")), "{}", render.stderr);
+    it.write("api/main.py", "");
+    assert!(!it.plimsoll(&["render"]).stderr.contains("does not exist"));
+    it.write("plimsoll.yaml", "plimsoll: 1\napp: shop\nservices: {web: {path: wbe, run: x}}\n");
+    let render = it.plimsoll(&["render"]);
+    assert_eq!(render.code, 2);
+    assert!(
+        render.stderr.contains("the directory `wbe` of service `web` does"),
+        "{}",
+        render.stderr
+    );
+    assert!(render.stderr.contains("correct `services.web.path`"), "{}", render.stderr);
+}
+
+#[test]
+fn a_patch_that_changes_nothing_is_told() {
+    let it = Repository::new();
+    it.write("plimsoll.patches/Makfile.patch", "--- a\n+++ b\n@@ -1 +1 @@\n-no\n+yes\n");
+    it.write("plimsoll.patches/README.md", "mine");
+    let render = it.plimsoll(&["render"]);
+    assert_eq!(render.code, 0, "{}", render.stderr);
+    let words = "`plimsoll.patches/Makfile.patch` is for no file of ours";
+    assert!(render.stderr.contains(words), "{}", render.stderr);
+    assert!(render.stderr.contains("rename it to `plimsoll.patches/Makefile.patch`"));
+    assert!(!render.stderr.contains("README"), "{}", render.stderr);
+    it.write("plimsoll.patches/Makefile.patch", "garbage\n");
+    let render = it.plimsoll(&["render"]);
+    assert_eq!(render.code, 2);
+    assert!(render.stderr.contains("Makefile.patch` is not a patch"), "{}", render.stderr);
+}
+
+#[test]
+fn one_file_is_told_as_one() {
+    let it = Repository::new();
+    it.plimsoll(&["render"]);
+    it.write("Makefile", "mine:\n");
+    let check = it.plimsoll(&["render", "--check"]);
+    assert!(check.stderr.contains("1 file is not as we wrote it\n"), "{}", check.stderr);
+    let render = it.plimsoll(&["render"]);
+    assert!(render.stderr.contains("wrote 0 files, left 1 as it is"), "{}", render.stderr);
+    let eject = it.plimsoll(&["eject", "Makefile"]);
+    assert!(eject.stderr.contains("it is yours: nothing of ours writes or checks it;"));
+    fs::remove_file(it.path().join(".editorconfig")).unwrap();
+    let check = it.plimsoll(&["render", "--check"]);
+    assert!(check.stderr.contains("1 file is stale\n"), "{}", check.stderr);
+    assert!(it.plimsoll(&["render"]).stderr.contains("wrote 1 file; read it, and commit it with"));
+}
+
+#[test]
+fn a_secret_in_the_open_is_told_by_plan_and_stops_render() {
+    let it = Repository::new();
+    let secret = "env: {PASSWORD: hunter22, DB: 'postgres://u:p4ssw0rd@h/d'}";
+    let run = "run: uvicorn app.main:app --db postgres://u:p4ssw0rd@h/d";
+    let text =
+        MANIFEST.replace("    run: uvicorn app.main:app", &format!("    {secret}\n    {run}"));
+    it.write("plimsoll.yaml", &text);
+    for args in [&["plan"][..], &["plan", "--json"], &["explain", "services.api"]] {
+        let said = it.plimsoll(args);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        assert!(!said.stdout.contains("p4ssw0rd"), "{}", said.stdout);
+        assert!(!said.stderr.contains("p4ssw0rd"), "{}", said.stderr);
+    }
+    let plan = it.plimsoll(&["plan"]);
+    assert!(plan.stderr.contains("`PASSWORD` holds a secret"), "{}", plan.stderr);
+    assert!(plan.stderr.contains("the URL in `DB` holds a password"), "{}", plan.stderr);
+    let render = it.plimsoll(&["render"]);
+    assert_eq!(render.code, 2, "{}", render.stderr);
+    assert!(render.stderr.contains("error[secret_literal]"), "{}", render.stderr);
+    assert!(!render.stderr.contains("hunter22"), "{}", render.stderr);
 }
 
 #[test]

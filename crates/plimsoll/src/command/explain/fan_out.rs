@@ -13,7 +13,7 @@ use manifest::plan::UseTarget;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::rendering::{self, Loaded};
+use crate::rendering::{self, Loaded, Purpose};
 use crate::report;
 use crate::table::Table;
 
@@ -29,7 +29,7 @@ pub(super) struct Line {
 
 /// The lines of a place, by target.
 pub(super) fn lines(plan: &Plan, path: &str, dir: Option<&Path>) -> anyhow::Result<Vec<Line>> {
-    let rendering = match rendering::load(dir) {
+    let rendering = match rendering::load(dir, Purpose::Look) {
         Ok(Loaded::Rendering(rendering)) => rendering,
         Ok(Loaded::Problems) => return Ok(Vec::new()),
         Err(error) => {
