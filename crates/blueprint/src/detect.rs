@@ -167,10 +167,11 @@ fn source(service: &Service, repository: &Repository) -> Result<Source, Undetect
     let wanted = service.package_manager;
     let directories = upwards(service.path.as_str());
     let declared = declared(&directories, repository);
-    let is_possible_language = |language: Language| match said.or(wanted.map(|it| it.language())) {
-        Some(said) => said == language,
-        None => declared.iter().all(|languages| languages.contains(&language)),
-    };
+    let is_possible_language =
+        |language: Language| match said.or(wanted.map(PackageManager::language)) {
+            Some(said) => said == language,
+            None => declared.iter().all(|languages| languages.contains(&language)),
+        };
     let is_possible = |manager: PackageManager| {
         wanted.is_none_or(|wanted| wanted == manager) && is_possible_language(manager.language())
     };

@@ -92,9 +92,9 @@ impl Kubernetes {
         let program = prepared(&format!("{KUBERNETES}/kubernetes"))?;
         let definitions = prepared(CUSTOM_RESOURCES)?;
         let directory = TempDir::new().expect("a temporary directory can be made");
-        let run = Run::start(&program, [directory.path()]);
+        let mut run = Run::start(&program, [directory.path()]);
         let line = wait_for_some("the API server to be ready", START_LIMIT, || {
-            assert!(!run.processes().is_empty(), "the API server ended: {}", run.stderr());
+            assert!(!run.has_ended(), "the API server ended: {}", run.stderr());
             run.stdout().split_inclusive('\n').find(|line| line.ends_with('\n')).map(str::to_owned)
         });
         let line: Value = serde_json::from_str(&line).expect("it says where it listens in JSON");

@@ -83,6 +83,14 @@ impl Run {
         self.directory.path().to_owned()
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// Never: it is our child.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_some()
+    }
+
     /// Everything that it started and that still lives, itself included.
     pub fn processes(&self) -> Vec<i32> {
         self.marker.processes()

@@ -71,19 +71,11 @@ pub(super) fn measure(program: &Path, effort: Effort) -> Result<Section> {
     let mib = directory_bytes(&spool)? / f64::from(1 << 20);
     let ratio = paced_p99 / sync_p99;
     let rate = messages.max(one.requests_per_second);
-    let restarted = format!("restart on a spool of {mib:.0} MiB until `/ready`");
     let row = |what: &str, rate: f64, round: Round| {
         let [p50, p99] = [round.p50_us, round.p99_us].map(|us| time(us / 1e6));
         vec![what.to_owned(), format!("{rate:.0}"), p50, p99, round.n_errors.to_string()]
     };
     let bare = |what: String, p50, p99| vec![what, "-".into(), p50, p99, "-".into()];
-    let paced = vec![
-        format!("one message a request, {PACED_PER_SECOND}/s at set times"),
-        format!("{paced_rate:.0}"),
-        time(paced_p50),
-        time(paced_p99),
-        "0".into(),
-    ];
     Ok(Section {
         title: "Durable publish",
         method: format!(
@@ -103,11 +95,15 @@ pub(super) fn measure(program: &Path, effort: Effort) -> Result<Section> {
             .map(str::to_owned)
             .to_vec(),
         rows: vec![
-            paced,
+            paced_row(paced_rate, paced_p50, paced_p99),
             row("one message a request, saturated", one.requests_per_second, one),
             row("batches of 100, saturated", messages, many),
             bare("`fdatasync` of the disk".into(), time(sync_p50), time(sync_p99)),
-            bare(restarted, time(restart), "-".into()),
+            bare(
+                format!("restart on a spool of {mib:.0} MiB until `/ready`"),
+                time(restart),
+                "-".into(),
+            ),
         ],
         targets: vec![
             Target {
@@ -130,6 +126,11 @@ pub(super) fn measure(program: &Path, effort: Effort) -> Result<Section> {
             },
         ],
     })
+}
+
+fn paced_row(rate: f64, p50: f64, p99: f64) -> Vec<String> {
+    let what = format!("one message a request, {PACED_PER_SECOND}/s at set times");
+    vec![what, format!("{rate:.0}"), time(p50), time(p99), "0".into()]
 }
 
 /// Times of answers to messages that come at set times, seconds, and how many came a second. A
