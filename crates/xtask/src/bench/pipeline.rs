@@ -123,11 +123,12 @@ fn round(program: &Path, flags: &[&str]) -> Result<Round> {
         std::thread::sleep(Duration::from_millis(5));
     }
     let spent = memory::cpu_seconds(engine) - before;
+    ensure!(spent > 0.0, "the engine is gone before its processor time was read");
     drop(running);
     let text = fs::read(&path)?;
     let n_leaks = text.split(|byte| *byte == b'\n').filter(|line| leaks(line)).count();
     let mib = u32::try_from(MIB).map(f64::from)?;
-    Ok(Round { mib_per_second: mib / spent.max(0.01), n_leaks })
+    Ok(Round { mib_per_second: mib / spent, n_leaks })
 }
 
 fn leaks(line: &[u8]) -> bool {
@@ -144,7 +145,8 @@ fn ends_with_last(path: &Path) -> Result<bool> {
     Ok(String::from_utf8_lossy(&tail[..n_read]).contains(LAST))
 }
 
-/// Waits until a file is there, and writes [`MIB`] of lines: the measured application.
+/// Waits until a file is there, writes [`MIB`] of lines, and stays until it is ended, since the
+/// engine goes with it: the measured application.
 pub(crate) fn write(go: &Path) -> Result<Verdict> {
     println!("waiting");
     while !go.exists() {
@@ -162,6 +164,7 @@ pub(crate) fn write(go: &Path) -> Result<Verdict> {
     }
     writeln!(out, "{LAST}")?;
     out.flush()?;
+    std::thread::sleep(LIMIT);
     Ok(Verdict::Yes)
 }
 
