@@ -6,6 +6,8 @@
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
+use anstyle::Style;
+
 use crate::exit::Exit;
 use crate::screen::{self, ERROR, HELP, WARNING};
 
@@ -38,19 +40,21 @@ fn reader_went_away(error: &anyhow::Error) -> bool {
 
 /// Writes `error: what: why`, then the helps.
 pub(crate) fn write_error(out: &mut impl Write, error: &anyhow::Error) -> io::Result<()> {
-    let (message, helps) = split(error);
-    writeln!(out, "{ERROR}error:{ERROR:#} {message}")?;
-    for help in helps {
-        writeln!(out, "  {HELP}help:{HELP:#} {help}")?;
-    }
-    Ok(())
+    write(out, ("error", ERROR), error)
 }
 
 /// Shows what is odd but stops nothing: words, with lines that start with `help:`.
 pub(crate) fn warn(text: &str) -> io::Result<()> {
-    let (message, helps) = split(&anyhow::anyhow!("{text}"));
-    let mut out = screen::words();
-    writeln!(out, "{WARNING}warning:{WARNING:#} {message}")?;
+    write(&mut screen::words(), ("warning", WARNING), &anyhow::anyhow!("{text}"))
+}
+
+fn write(
+    out: &mut impl Write,
+    (label, style): (&str, Style),
+    error: &anyhow::Error,
+) -> io::Result<()> {
+    let (message, helps) = split(error);
+    writeln!(out, "{style}{label}:{style:#} {message}")?;
     for help in helps {
         writeln!(out, "  {HELP}help:{HELP:#} {help}")?;
     }

@@ -6,6 +6,7 @@
 //!
 //! Invariant: what it understands, the parser understands in the same way.
 
+use std::collections::btree_map::Entry;
 use std::ffi::{OsStr, OsString};
 
 use super::{RunArgs, id, is_switch, vars};
@@ -33,9 +34,11 @@ pub(crate) fn read(arguments: &[OsString]) -> Option<RunArgs> {
             return None;
         }
     }
-    for var in vars().filter(|var| !args.given.contains_key(var.name)).collect::<Vec<_>>() {
-        if let Some(value) = std::env::var_os(var.name) {
-            args.given.insert(var.name, value);
+    for var in vars() {
+        if let (Entry::Vacant(place), Some(value)) =
+            (args.given.entry(var.name), std::env::var_os(var.name))
+        {
+            place.insert(value);
         }
     }
     Some(args)
